@@ -1,0 +1,159 @@
+"""The raw files of MNIST and Fashion-MNIST: checked before every use, fetched whole or not at all."""
+
+import http.client
+import os
+import shutil
+import socket
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import torch
+from filelock import FileLock
+from torch import Tensor
+
+from bnlib import UserError, files
+
+TIMEOUT = 20.0  # seconds without a byte until a download is given up
+
+FOLDERS = {"mnist": "MNIST/raw", "fashion_mnist": "FashionMNIST/raw"}
+PARTS = {
+    "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", 60_000),
+    "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte", 10_000),
+}
+# SHA-256 of MNIST's four unpacked files. Fashion-MNIST has none here: torchvision checks the MD5 of what it
+# downloads, and every load checks size, header and label range.
+SHA256 = {
+    "mnist": {
+        "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+        "train-labels-idx1-ubyte": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+        "t10k-images-idx3-ubyte": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+        "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+    }
+}
+
+
+class Unreachable(UserError):
+    """Files are absent and cannot be downloaded."""
+
+
+def ensure(name: str, root: Path) -> None:
+    """Checks the raw files of `name` in `root`; fetches them anew if one is absent or damaged.
+
+    Raises:
+        Unreachable: files are absent, and the download failed.
+        UserError: a file is damaged and the download failed, or `root` cannot be read or written.
+    """
+    folder = root / FOLDERS[name]
+    try:
+        problems = find_problems(name, folder)
+        if problems:
+            root.mkdir(parents=True, exist_ok=True)
+            with FileLock(root / ".lock"):
+                problems = find_problems(name, folder)  # another process may have fetched them meanwhile
+                if problems:
+                    _replace(name, root, problems)
+    except OSError as error:
+        reason = error.strerror or error
+        raise UserError(f"data folder {root}: {reason}; mend that, or set DATA_DIR to another folder") from error
+
+
+def find_problems(name: str, folder: Path) -> dict[str, str]:
+    """What is wrong with each raw file that is not as it should be; empty when all are well."""
+    problems = {}
+    for images, labels, count in PARTS.values():
+        for file, header, size in ((images, (2051, count, 28, 28), 16 + count * 784), (labels, (2049, count), 8 + count)):
+            problem = _problem(folder / file, header, size, SHA256.get(name, {}).get(file))
+            if problem:
+                problems[file] = problem
+    return problems
+
+
+def _problem(path: Path, header: tuple[int, ...], size: int, sha256: str | None) -> str | None:
+    if not path.exists():
+        return "is missing"
+    actual = path.stat().st_size
+    if actual != size:
+        return "is empty" if actual == 0 else f"has {actual:,} bytes instead of {size:,}"
+    if sha256:
+        return None if files.sha256(path) == sha256 else "has the right size but the wrong SHA-256: bytes were changed"
+    expected = np.array(header, dtype=">i4").tobytes()
+    content = path.read_bytes()
+    if not content.startswith(expected):
+        return "does not begin with the header of its kind"
+    if header[0] == 2049 and max(content[len(expected) :]) > 9:
+        return "holds labels above 9"
+    return None
+
+
+def _replace(name: str, root: Path, problems: dict[str, str]) -> None:
+    """Fetches the set into a temporary folder beside its place and, once it checks out, moves it in file by file."""
+    folder = root / FOLDERS[name]
+    damaged = {file: problem for file, problem in problems.items() if problem != "is missing"}
+    temporary = Path(tempfile.mkdtemp(dir=root, prefix=".fetch-"))
+    try:
+        reason = _download(name, temporary)
+        fetched = temporary / FOLDERS[name]
+        still = find_problems(name, fetched) if not reason else {}
+        if still:
+            reason = "the downloaded files are damaged too"
+        if reason and damaged:
+            file, problem = next(iter(damaged.items()))
+            raise UserError(
+                f"{folder / file} {problem}, and it could not be downloaded again ({reason}); "
+                "replace the file, or delete it and run again where there is a network"
+            )
+        if reason:
+            raise Unreachable(
+                f"{name}: {folder / next(iter(problems))} is missing and could not be downloaded ({reason}); "
+                "put the four unpacked files there, or use DATASET=digits"
+            )
+        folder.mkdir(parents=True, exist_ok=True)
+        for file in problems:
+            os.replace(fetched / file, folder / file)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _download(name: str, root: Path) -> str | None:
+    """Downloads with torchvision, from its mirrors and with its progress bar; returns why it failed, if it did."""
+    from torchvision import datasets  # slow to import, and not needed once the files are there
+
+    kind = {"mnist": datasets.MNIST, "fashion_mnist": datasets.FashionMNIST}[name]
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(TIMEOUT)  # torchvision opens its connections without a time-out
+    try:
+        kind(root, download=True)
+    except OSError as error:
+        if error.errno is not None and not isinstance(error, ConnectionError | TimeoutError | socket.gaierror):
+            raise  # the disk, not the network
+        return _last_line(error)
+    except (RuntimeError, ValueError, EOFError, http.client.HTTPException) as error:
+        return _last_line(error)
+    finally:
+        socket.setdefaulttimeout(before)
+    return None
+
+
+def _last_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[-1].strip("<>") if lines else type(error).__name__
+
+
+def read(name: str, root: Path, which: str) -> tuple[Tensor, Tensor]:
+    """The `train` or `test` split as (N, 28, 28) uint8 pixels and (N,) uint8 labels, its files checked first.
+
+    Raises:
+        UserError: see `ensure`.
+    """
+    ensure(name, root)
+    folder = root / FOLDERS[name]
+    images, labels, count = PARTS[which]
+    pixels = np.fromfile(folder / images, dtype=np.uint8, offset=16).reshape(count, 28, 28)
+    return torch.from_numpy(pixels), torch.from_numpy(np.fromfile(folder / labels, dtype=np.uint8, offset=8))
+
+
+def checksums(name: str, root: Path) -> dict[str, str]:
+    """SHA-256 of each raw file, read afresh."""
+    folder = root / FOLDERS[name]
+    return {file: files.sha256(folder / file) for part in PARTS.values() for file in part[:2]}
