@@ -44,6 +44,14 @@ class Data:
     test: Split
     checksum: str
 
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 of the very numbers that networks are trained and tested on, labels included."""
+        digest = hashlib.sha256()
+        for tensor in (self.train.images, self.train.labels, self.test.images, self.test.labels):
+            digest.update(tensor.contiguous().numpy())
+        return digest.hexdigest()
+
 
 def load(name: str, root: Path | None = None) -> Data:
     """Loads a data set, after checking its files; what is missing or damaged is fetched where that is possible.

@@ -141,12 +141,7 @@ def _last_line(error: Exception) -> str:
 
 
 def read(name: str, root: Path, which: str) -> tuple[Tensor, Tensor]:
-    """The `train` or `test` split as (N, 28, 28) uint8 pixels and (N,) uint8 labels, its files checked first.
-
-    Raises:
-        UserError: see `ensure`.
-    """
-    ensure(name, root)
+    """The `train` or `test` split as (N, 28, 28) uint8 pixels and (N,) uint8 labels; call `ensure` first."""
     folder = root / FOLDERS[name]
     images, labels, count = PARTS[which]
     pixels = np.fromfile(folder / images, dtype=np.uint8, offset=16).reshape(count, 28, 28)

@@ -1,0 +1,40 @@
+"""The configuration of one run, and the ranges of its fields."""
+
+from typing import Annotated, Literal
+
+import numpy as np
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from bnlib import models
+
+Dataset = Literal["mnist", "fashion_mnist", "digits"]
+Precision = Literal["fp32", "bf16"]
+Device = Literal["cpu", "cuda", "mps"]
+LearningRate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Epochs = Annotated[int, Field(ge=1, le=10_000)]
+
+
+def _known_norm(norm: str) -> str:
+    if norm not in models.NORMS:
+        raise ValueError(f"known norms: {', '.join(models.NORMS)}")
+    return norm
+
+
+class RunConfig(BaseModel):
+    """Everything that determines a run, apart from the data and the machine. Frozen; unknown fields are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    dataset: Dataset
+    norm: Annotated[str, AfterValidator(_known_norm)]
+    learning_rate: LearningRate
+    seed: Annotated[int, Field(ge=0, lt=2**32)]
+    epochs: Epochs = 10
+    batch_size: Annotated[int, Field(ge=2, le=60_000)] = 100  # batch norm has no variance to take of one image
+    precision: Precision = "fp32"
+    device: Device = "cpu"
+
+
+def rate_name(learning_rate: float) -> str:
+    """A learning rate as people write it, exact and without an exponent: 0.001, 0.00001, 1000."""
+    return np.format_float_positional(learning_rate, trim="-")

@@ -1,0 +1,106 @@
+"""How far the runs are: workers append lines to a log, and one bar, in a notebook or on a terminal, follows it."""
+
+import contextlib
+import json
+import os
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from tqdm import tqdm
+
+VARIABLE = "BNLIB_PROGRESS"  # names the log when somebody else shows it
+EVERY = 8.0  # seconds between lines where the output is no terminal
+
+
+def report(log: str, config, epoch: int, ended: bool = False) -> None:
+    """Says that `config`'s run finished an epoch; `ended` if it stops there, whatever epochs it had left."""
+    done = config.epochs - epoch + 1 if ended else 1
+    _append(log, {"rate": config.learning_rate, "norm": config.norm, "seed": config.seed, "epoch": epoch, "done": done})
+
+
+def _append(log: str, event: dict) -> None:
+    with open(log, "a") as stream:  # one short write in append mode: lines of several processes never mix
+        stream.write(json.dumps(event) + "\n")
+
+
+@contextlib.contextmanager
+def shown(configs: Sequence, missing: Sequence) -> Iterator[str]:
+    """Yields the log for these runs and, unless `VARIABLE` names one that is watched already, shows it as a bar."""
+    watched = os.environ.get(VARIABLE)
+    kept = sum(config.epochs for config in set(configs) - set(missing))
+    if watched:
+        _append(watched, {"kept": kept})
+        yield watched
+        return
+    from tqdm.auto import tqdm as notebook_bar  # a widget where widgets can be shown
+
+    with tempfile.TemporaryDirectory(prefix="bnlib-") as folder:
+        log = str(Path(folder) / "progress.jsonl")
+        with following(log, sum(config.epochs for config in missing), len(missing), bar=notebook_bar):
+            yield log
+
+
+@contextlib.contextmanager
+def following(log: str, epochs: int, runs: int, rates: Sequence[float] = (), bar: type[tqdm] = tqdm) -> Iterator[None]:
+    """Shows the log as a bar for as long as the block lasts: a moving one on a terminal, else a line now and then.
+
+    Args:
+        log: the file that `report` appends to; it may not exist yet.
+        epochs, runs: how many there are in all.
+        rates: the learning rates in the order in which they are run, to say which one it is.
+        bar: the kind of tqdm bar.
+    """
+    Path(log).touch()
+    plain = bar is tqdm and not sys.stderr.isatty()
+    shown_bar = bar(
+        total=epochs,
+        unit="epoch",
+        leave=not plain,
+        disable=epochs == 0,
+        file=open(os.devnull, "w") if plain else None,  # noqa: SIM115
+        smoothing=0.1,
+        bar_format="{percentage:3.0f}% |{bar:20}| {n_fmt}/{total_fmt} epochs, {remaining} left{postfix}",
+    )
+    stop = threading.Event()
+    follower = threading.Thread(target=_follow, args=(log, shown_bar, runs, list(rates), plain, stop), daemon=True)
+    follower.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        follower.join()
+        shown_bar.close()
+
+
+def _follow(log: str, bar: tqdm, runs: int, rates: list[float], plain: bool, stop: threading.Event) -> None:
+    seen: dict[tuple, int] = {}
+    said = time.monotonic()
+    with open(log) as stream:
+        while True:
+            last = stop.is_set()
+            for line in stream:
+                event = json.loads(line)
+                if "kept" in event:  # done in an earlier session: neither work done nor work left
+                    bar.total = max(bar.total - event["kept"], 0)
+                else:
+                    seen[event["rate"], event["norm"], event["seed"]] = event["epoch"]
+                    bar.update(event["done"])
+                    bar.set_postfix_str(_where(event, len(seen), runs, rates), refresh=False)
+            bar.refresh()
+            if plain and (last or time.monotonic() - said >= EVERY) and bar.n:
+                said = time.monotonic()
+                print(str(bar).strip(), file=sys.stderr, flush=True)
+            if last:
+                return
+            stop.wait(0.5)
+
+
+def _where(event: dict, run: int, runs: int, rates: list[float]) -> str:
+    at = f"learning rate {event['rate']:g}"
+    if rates:
+        at += f" ({rates.index(event['rate']) + 1} of {len(rates)})"
+    return f"{at}, run {run} of {runs} (norm {event['norm']}, seed {event['seed']}), epoch {event['epoch']}"

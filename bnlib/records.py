@@ -1,0 +1,77 @@
+"""The records of runs: tidy tables, one row per epoch, and how they are written and read."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+
+from bnlib import UserError, files
+from bnlib.config import RunConfig
+from bnlib.training import Epoch
+
+RUN = ["dataset", "protocol", "norm", "learning_rate", "seed"]
+COLUMNS = [*RUN, "epoch", "train_loss", "train_accuracy", "test_loss", "test_accuracy"]
+TIMING_COLUMNS = [*RUN, "epoch", "train_seconds"]
+CONTROLLED = "controlled"  # every run starts afresh
+
+
+class Records(NamedTuple):
+    """`epochs` holds what was measured, `timing` how long it took: kept apart, for only the first can be reproduced.
+
+    A diverged run's last epoch has NaN (an empty field in the CSV) for each measurement.
+    """
+
+    epochs: pd.DataFrame
+    timing: pd.DataFrame
+
+
+def collect(runs: Iterable[tuple[RunConfig, list[Epoch]]], protocol: str = CONTROLLED) -> Records:
+    """The records of finished runs, in an order that does not depend on the order in which they finished."""
+    measured, timed = [], []
+    for config, epochs in runs:
+        run = (config.dataset, protocol, config.norm, config.learning_rate, config.seed)
+        for e in epochs:
+            measured.append((*run, e.epoch, e.train_loss, e.train_accuracy, e.test_loss, e.test_accuracy))
+            timed.append((*run, e.epoch, round(e.seconds, 3)))
+    return _sorted(Records(pd.DataFrame(measured, columns=COLUMNS), pd.DataFrame(timed, columns=TIMING_COLUMNS)))
+
+
+def join(parts: Iterable[Records]) -> Records:
+    """Several tables of records as one."""
+    epochs, timing = zip(*parts, strict=True)
+    return _sorted(Records(pd.concat(epochs, ignore_index=True), pd.concat(timing, ignore_index=True)))
+
+
+def _sorted(records: Records) -> Records:
+    # Without batch norm comes first everywhere, as in the original.
+    def order(table: pd.DataFrame) -> pd.DataFrame:
+        by = ["dataset", "protocol", "learning_rate", "norm", "seed", "epoch"]
+        rank = {"norm": lambda column: column.map({"none": 0, "batch": 1}).fillna(2)}
+        return table.sort_values(by, key=lambda c: rank[c.name](c) if c.name in rank else c, ignore_index=True)
+
+    return Records(order(records.epochs), order(records.timing))
+
+
+def save(records: Records, folder: Path) -> None:
+    """Writes `epochs.csv` and `timing.csv`, each whole or not at all; floats are written so that they read back exactly."""
+    for name, table in zip(records._fields, records, strict=True):
+        files.write_if_changed(folder / f"{name}.csv", table.to_csv(index=False, lineterminator="\n"))
+
+
+def load(folder: Path) -> Records:
+    """Reads what `save` wrote.
+
+    Raises:
+        UserError: a file is absent, or is not such a table.
+    """
+    tables = []
+    for name, columns in (("epochs", COLUMNS), ("timing", TIMING_COLUMNS)):
+        path = folder / f"{name}.csv"
+        if not path.is_file():
+            raise UserError(f"no records at {path}; run learning_rate.ipynb or `make report` first")
+        table = pd.read_csv(path, float_precision="round_trip")
+        if list(table.columns) != columns or table.empty:
+            raise UserError(f"{path} is not a table of records: its columns should be {','.join(columns)}")
+        tables.append(table)
+    return Records(*tables)

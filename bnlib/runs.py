@@ -1,0 +1,103 @@
+"""Many runs at once: spread over worker processes, taken from the store where they were done before."""
+
+import os
+import threading
+import time
+from collections.abc import Sequence
+
+import joblib
+import torch
+
+from bnlib import UserError, models, progress, store
+from bnlib.config import RunConfig
+from bnlib.data import Data, load_once
+from bnlib.records import Records, collect
+from bnlib.training import Epoch, fit
+
+__all__ = ["RunConfig", "paired_configs", "resolve_device", "run_all", "worker_count"]
+
+
+def paired_configs(*, seeds: int, **fields) -> list[RunConfig]:
+    """Both arms for each of `seeds` seeds from 0 on; `fields` are the other fields of `RunConfig`.
+
+    Raises:
+        pydantic.ValidationError: a field is unknown, missing or out of its range.
+    """
+    return [RunConfig(norm=norm, seed=seed, **fields) for seed in range(seeds) for norm in models.NORMS]
+
+
+def run_all(configs: Sequence[RunConfig], data: Data, workers: int | None = None) -> Records:
+    """Does the runs that the store lacks, several at once, and returns the records of all.
+
+    Every run has its own process and its own fixed number of threads, so the records do not depend on `workers`.
+
+    Args:
+        configs: runs on one data set.
+        data: that data set.
+        workers: processes at the most; `worker_count()` by default.
+
+    Raises:
+        Whatever a run raised; the runs finished before it stay in the store.
+    """
+    found = {config: store.get(config, data.fingerprint) for config in configs}
+    missing = [config for config, epochs in found.items() if epochs is None]
+    with progress.shown(configs, missing) as log:
+        jobs = (joblib.delayed(_run)(config, data.fingerprint, log, os.getpid()) for config in missing)
+        # One run left needs no second process, nor does a single worker.
+        parallel = joblib.Parallel(min(workers or worker_count(), len(missing) or 1), return_as="generator_unordered")
+        for config, epochs in parallel(jobs):
+            found[config] = epochs
+    return collect(found.items())
+
+
+def _run(config: RunConfig, fingerprint: str, log: str, parent: int) -> tuple[RunConfig, list[Epoch]]:
+    if os.getpid() != parent:
+        _end_with(parent)
+    data = load_once(config.dataset)
+    if data.fingerprint != fingerprint:
+        raise UserError(f"the files of {config.dataset} changed while the runs went on; run again")
+    epochs = []
+    for epoch in fit(config, data):
+        epochs.append(epoch)
+        progress.report(log, config, epoch.epoch, ended=epoch.diverged)
+    store.put(config, fingerprint, epochs)
+    return config, epochs
+
+
+def _end_with(parent: int) -> None:
+    """Ends this worker within a second of its parent, which may be killed with no chance to say so."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(1)
+
+    if not any(thread.name == "end-with-parent" for thread in threading.enumerate()):
+        threading.Thread(target=watch, name="end-with-parent", daemon=True).start()
+
+
+def worker_count() -> int:
+    """Worker processes to use: the variable `BNLIB_WORKERS`, else one for each core this process may use.
+
+    Raises:
+        UserError: the variable is not a whole number from 1 on.
+    """
+    text = os.environ.get("BNLIB_WORKERS") or str(joblib.cpu_count())
+    if not text.isdecimal() or int(text) < 1:
+        raise UserError(f"WORKERS={text}: should be a whole number from 1 on")
+    return int(text)
+
+
+def resolve_device(device: str) -> str:
+    """The device that `auto` stands for here, or the one asked for.
+
+    Raises:
+        UserError: this machine has no such device.
+    """
+    have = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if device == "auto":
+        return next(name for name, here in have.items() if here)
+    if not have.get(device, False):
+        here = ", ".join(name for name, present in have.items() if present)
+        raise UserError(f"DEVICE={device}: not to be had here; this machine has: auto, {here}")
+    return device
