@@ -1,6 +1,11 @@
-"""Where things lie. A place never changes a result, so places are environment variables and not notebook parameters."""
+"""Where things lie. A place never changes a result, so places are environment variables and not notebook parameters.
 
+A relative path counts from the project's folder, wherever a notebook or a command is run.
+"""
+
+import contextlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -8,12 +13,12 @@ NOTEBOOKS = ROOT / "notebooks"
 
 
 def _place(variable: str, default: Path) -> Path:
-    return Path(os.environ.get(variable) or default).expanduser().absolute()
+    return ROOT / Path(os.environ.get(variable) or default).expanduser()
 
 
 def data() -> Path:
-    """Folder of the raw data sets (`BNLIB_DATA`; default `data/` in the project)."""
-    return _place("BNLIB_DATA", ROOT / "data")
+    """Folder of the raw data sets (`DATA_DIR`; default `data/` in the project)."""
+    return _place("DATA_DIR", ROOT / "data")
 
 
 def cache() -> Path:
@@ -35,5 +40,17 @@ def records(dataset: str) -> Path:
 
 
 def report(dataset: str) -> Path:
-    """Folder of a data set's report and the CSV files beside it (`BNLIB_REPORTS`; default `reports/` in the project)."""
-    return _place("BNLIB_REPORTS", ROOT / "reports") / dataset
+    """Folder of a data set's report and the CSV files beside it (`REPORTS`; default `reports/` in the project)."""
+    return _place("REPORTS", ROOT / "reports") / dataset
+
+
+@contextlib.contextmanager
+def variables(values: dict[str, str]) -> Iterator[None]:
+    """Sets environment variables for a block; the kernels and workers started in it inherit them."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})

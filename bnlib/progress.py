@@ -33,7 +33,7 @@ def shown(configs: Sequence, missing: Sequence) -> Iterator[str]:
     watched = os.environ.get(VARIABLE)
     kept = sum(config.epochs for config in set(configs) - set(missing))
     if watched:
-        _append(watched, {"kept": kept})
+        _append(watched, {"kept": kept, "rate": configs[0].learning_rate})
         yield watched
         return
     from tqdm.auto import tqdm as notebook_bar  # a widget where widgets can be shown
@@ -62,7 +62,7 @@ def following(log: str, epochs: int, runs: int, rates: Sequence[float] = (), bar
         leave=not plain,
         disable=epochs == 0,
         file=open(os.devnull, "w") if plain else None,  # noqa: SIM115
-        smoothing=0.1,
+        smoothing=0.05,
         bar_format="{percentage:3.0f}% |{bar:20}| {n_fmt}/{total_fmt} epochs, {remaining} left{postfix}",
     )
     stop = threading.Event()
@@ -84,14 +84,16 @@ def _follow(log: str, bar: tqdm, runs: int, rates: list[float], plain: bool, sto
             last = stop.is_set()
             for line in stream:
                 event = json.loads(line)
-                if "kept" in event:  # done in an earlier session: neither work done nor work left
-                    bar.total = max(bar.total - event["kept"], 0)
+                if "kept" in event:
+                    bar.total = max(bar.total - event["kept"], 0)  # in the store: neither work done nor work left
+                    bar.unpause()  # no runs went on since the last notebook's: the time left should not count that
+                    bar.set_postfix_str(f"{_rate(event, rates)}, first epochs", refresh=False)
                 else:
                     seen[event["rate"], event["norm"], event["seed"]] = event["epoch"]
                     bar.update(event["done"])
                     bar.set_postfix_str(_where(event, len(seen), runs, rates), refresh=False)
             bar.refresh()
-            if plain and (last or time.monotonic() - said >= EVERY) and bar.n:
+            if plain and bar.total and (last or time.monotonic() - said >= EVERY):
                 said = time.monotonic()
                 print(str(bar).strip(), file=sys.stderr, flush=True)
             if last:
@@ -100,7 +102,9 @@ def _follow(log: str, bar: tqdm, runs: int, rates: list[float], plain: bool, sto
 
 
 def _where(event: dict, run: int, runs: int, rates: list[float]) -> str:
-    at = f"learning rate {event['rate']:g}"
-    if rates:
-        at += f" ({rates.index(event['rate']) + 1} of {len(rates)})"
-    return f"{at}, run {run} of {runs} (norm {event['norm']}, seed {event['seed']}), epoch {event['epoch']}"
+    return f"{_rate(event, rates)}, run {run} of {runs} (norm {event['norm']}, seed {event['seed']}), epoch {event['epoch']}"
+
+
+def _rate(event: dict, rates: list[float]) -> str:
+    which = f" ({rates.index(event['rate']) + 1} of {len(rates)})" if rates else ""
+    return f"learning rate {event['rate']:g}{which}"

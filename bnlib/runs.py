@@ -77,14 +77,14 @@ def _end_with(parent: int) -> None:
 
 
 def worker_count() -> int:
-    """Worker processes to use: the variable `BNLIB_WORKERS`, else one for each core this process may use.
+    """Worker processes to use: the variable `WORKERS`, else one for each core this process may use.
 
     Raises:
         UserError: the variable is not a whole number from 1 on.
     """
-    text = os.environ.get("BNLIB_WORKERS") or str(joblib.cpu_count())
+    text = os.environ.get("WORKERS", str(joblib.cpu_count()))
     if not text.isdecimal() or int(text) < 1:
-        raise UserError(f"WORKERS={text}: should be a whole number from 1 on")
+        raise UserError(f'WORKERS="{text}": should be a whole number from 1 on')
     return int(text)
 
 

@@ -1,0 +1,197 @@
+"""papermill behind a guard: parameters are checked first, and only a run that really finished leaves a notebook.
+
+papermill itself takes unknown parameters and parameters of any type, calls a run finished whose cells were never run,
+and leaves a half-run notebook under the final name; none of that gets past here.
+"""
+
+import argparse
+import ast
+import contextlib
+import logging
+import math
+import os
+import signal
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import nbformat
+import psutil
+
+from bnlib import UserError, files, paths
+
+SENTINEL = "BNLIB_SENTINEL"  # names the file that a notebook's last cell writes
+
+
+def finish() -> None:
+    """The last cell of every notebook calls this: it tells `execute` that the end was reached. By hand it does nothing."""
+    if path := os.environ.get(SENTINEL):
+        Path(path).write_text("finished")
+
+
+def execute(notebook: Path, output: Path, parameters: dict | None = None) -> None:
+    """Runs `notebook` with `parameters` and puts it, finished, at `output`.
+
+    The notebook runs in its own folder, as it does in JupyterLab. `output` is written only after the last cell has
+    run to its end; what a failed run got to lies beside it as `<name>.failed.ipynb`.
+
+    Raises:
+        UserError: a parameter is unknown or of the wrong type (nothing is run then), or the run failed.
+    """
+    check_parameters(notebook, parameters or {})
+    failed = output.with_suffix(".failed.ipynb")
+    failed.unlink(missing_ok=True)
+    with tempfile.TemporaryDirectory(prefix="bnlib-") as folder:
+        raw, sentinel = Path(folder) / "raw.ipynb", Path(folder) / "sentinel"
+        problem = _run(notebook, raw, parameters or {}, sentinel)
+        if not raw.exists():
+            raise UserError(f"{notebook.name} could not be started: {problem}")
+        ran = nbformat.read(raw, as_version=4)
+        problem = _problem(ran) or problem or (None if sentinel.exists() else "its last cell never ran to its end")
+        text = nbformat.writes(normalised(ran)) + "\n"
+    if problem:
+        files.write(failed, text)
+        raise UserError(f"{notebook.name} failed: {problem}\n  as far as it got: {failed}")
+    files.write(output, text)
+
+
+def _run(notebook: Path, output: Path, parameters: dict, sentinel: Path) -> str | None:
+    """Runs papermill; returns why it failed, if it said so."""
+    import papermill
+
+    for name in ("papermill", "asyncio", "traitlets"):  # what they have to say of a failed run is said below
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    environment = {SENTINEL: str(sentinel), "JUPYTER_PREFER_ENV_PATH": "1", "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
+    with paths.variables(environment), terminable():
+        try:
+            papermill.execute_notebook(
+                str(notebook.absolute()),
+                str(output),
+                parameters,
+                cwd=str(notebook.parent.absolute()),
+                progress_bar=False,
+                extra_arguments=["--IPKernelApp.log_level=ERROR"],  # else it warns of its loopback sockets each time
+            )
+        except papermill.exceptions.PapermillExecutionError as error:
+            return f"{error.ename}: {error.evalue}"
+        except (RuntimeError, OSError) as error:  # a kernel that died, or one that cannot start
+            return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    return None
+
+
+def _problem(notebook: nbformat.NotebookNode) -> str | None:
+    """Why a notebook that was run cannot pass for finished: an error in it, or code that was never run."""
+    for number, cell in enumerate(notebook.cells, start=1):
+        if cell.cell_type != "code":
+            continue
+        for output in cell.outputs:
+            if output.output_type == "error":
+                return f"cell {number}: {output.ename}: {str(output.evalue).strip()}"
+        if cell.source.strip() and cell.execution_count is None:
+            return f"cell {number} was never run to its end: the kernel died, or a cell before it left"
+    return None
+
+
+def check_parameters(notebook: Path, parameters: dict) -> None:
+    """Holds `parameters` against the literals of the notebook's parameters cell.
+
+    Raises:
+        UserError: a name is unknown, a value is of another type than the default, or a number is not finite.
+    """
+    known = default_parameters(notebook)
+    for name, value in parameters.items():
+        if name not in known:
+            raise UserError(f"{notebook.name} has no parameter {name!r}; it has: {', '.join(known)}")
+        if not _same_kind(known[name], value):
+            kind = type(known[name]).__name__
+            raise UserError(f"{notebook.name}: {name}={value!r} should be a {kind}, like its default {known[name]!r}")
+
+
+def default_parameters(notebook: Path) -> dict:
+    """The names and literals in the cell tagged `parameters`.
+
+    Raises:
+        UserError: there is no such notebook or cell, or the cell holds anything but literals.
+    """
+    try:
+        cells = nbformat.read(notebook, as_version=4).cells
+        (cell,) = (c for c in cells if "parameters" in c.metadata.get("tags", []))
+        assignments = [node for node in ast.parse(cell.source).body]
+        return {node.targets[0].id: ast.literal_eval(node.value) for node in assignments}
+    except OSError as error:
+        raise UserError(f"{notebook}: {error.strerror}") from error
+    except (ValueError, SyntaxError, AttributeError) as error:
+        raise UserError(f"{notebook}: should have one cell tagged `parameters`, of `name = literal` lines") from error
+
+
+def _same_kind(default: object, value: object) -> bool:
+    if isinstance(default, float):
+        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return type(value) is type(default)
+
+
+def normalised(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """The notebook without what differs from one run to the next: ids, times, and how streams were cut into pieces."""
+    from nbconvert.preprocessors.coalescestreams import CoalesceStreamsPreprocessor
+
+    notebook, _ = CoalesceStreamsPreprocessor().preprocess(notebook, {})
+    notebook.metadata.pop("papermill", None)
+    notebook.metadata.pop("widgets", None)
+    for number, cell in enumerate(notebook.cells):
+        cell.id = f"cell-{number}"
+        for key in ("papermill", "execution"):
+            cell.metadata.pop(key, None)
+    return notebook
+
+
+@contextlib.contextmanager
+def terminable() -> Iterator[None]:
+    """Ctrl-C, SIGTERM and SIGHUP kill the kernel and its workers at once, then end the block with KeyboardInterrupt.
+
+    papermill passes no signal on, and asks a busy kernel to leave for several seconds before it ends it.
+    """
+
+    def interrupt(number: int, _frame: object) -> None:
+        for process in psutil.Process().children(recursive=True):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        raise KeyboardInterrupt(signal.Signals(number).name)
+
+    names = [name for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    before = {name: signal.signal(getattr(signal, name), interrupt) for name in names}
+    try:
+        yield
+    finally:
+        for name, handler in before.items():
+            signal.signal(getattr(signal, name), handler)
+
+
+def _literal(text: str) -> object:
+    """A command-line value: a Python literal where it is one, else the text itself."""
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """`python -m bnlib.execute NOTEBOOK OUTPUT -p NAME VALUE ...`; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m bnlib.execute", description=__doc__.splitlines()[0])
+    parser.add_argument("notebook", type=Path)
+    parser.add_argument("output", type=Path)
+    parser.add_argument("-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), dest="parameters")
+    options = parser.parse_args(arguments)
+    try:
+        execute(options.notebook, options.output, {name: _literal(value) for name, value in options.parameters})
+    except (UserError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted; the notebook was not written", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

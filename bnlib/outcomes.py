@@ -1,0 +1,110 @@
+"""What is compared: each outcome of a run, how it is read off the records, and how its numbers are written."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from bnlib.statistics import Interval, mean_interval, paired_difference
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One number for each run: `column` of the records at the first epoch or at the last."""
+
+    name: str
+    column: str
+    epoch: str  # "first" or "last"
+    higher_is_better: bool
+
+    @property
+    def is_share(self) -> bool:
+        return self.column.endswith("accuracy")
+
+    def title(self, epochs: int) -> str:
+        """The outcome in words, for runs of so many epochs: `training loss of epoch 1`."""
+        return f"{self.name} of epoch {1 if self.epoch == 'first' else epochs}"
+
+    def number(self, value: float, signed: bool = False) -> str:
+        """A value as readers see it, without its unit: losses to 4 decimals, accuracies as percentages to 2."""
+        if not np.isfinite(value):
+            return "–"
+        text = f"{value * 100:{'+' * signed}.2f}" if self.is_share else f"{value:{'+' * signed}.4f}"
+        return text.replace("-", "−")
+
+    @property
+    def unit(self) -> str:
+        return "%" if self.is_share else "nats"
+
+    @property
+    def difference_unit(self) -> str:
+        return "percentage points" if self.is_share else "nats"
+
+
+FIRST_LOSS = Outcome("training loss", "train_loss", "first", higher_is_better=False)
+LAST_LOSS = Outcome("training loss", "train_loss", "last", higher_is_better=False)
+FIRST_ACCURACY = Outcome("training accuracy", "train_accuracy", "first", higher_is_better=True)
+LAST_ACCURACY = Outcome("training accuracy", "train_accuracy", "last", higher_is_better=True)
+TEST_ACCURACY = Outcome("test accuracy", "test_accuracy", "last", higher_is_better=True)
+TABLE = (FIRST_LOSS, LAST_LOSS, FIRST_ACCURACY, LAST_ACCURACY, TEST_ACCURACY)  # the columns of the original's tables
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One outcome at one learning rate: each arm over its seeds, and with minus without batch norm over the pairs."""
+
+    outcome: Outcome
+    learning_rate: float
+    epochs: int
+    without: Interval
+    with_norm: Interval
+    difference: Interval
+    per_seed: pd.DataFrame  # one row for each seed, columns `none` and `batch`; NaN where the run had diverged
+
+    @property
+    def seeds(self) -> int:
+        return len(self.per_seed)
+
+
+def rates(epochs: pd.DataFrame) -> list[float]:
+    """The learning rates in the records, ascending."""
+    return sorted(epochs.learning_rate.unique())
+
+
+def at_rate(epochs: pd.DataFrame, learning_rate: float) -> pd.DataFrame:
+    """The records of one learning rate.
+
+    Raises:
+        ValueError: there are none.
+    """
+    chosen = epochs[epochs.learning_rate == learning_rate]
+    if chosen.empty:
+        raise ValueError(f"no records at learning rate {learning_rate}")
+    return chosen
+
+
+def per_seed(epochs: pd.DataFrame, outcome: Outcome, learning_rate: float) -> pd.DataFrame:
+    """The outcome of each run: one row for each seed, columns `none` and `batch`; NaN where the run had diverged."""
+    runs = at_rate(epochs, learning_rate).sort_values("epoch").groupby(["seed", "norm"])[outcome.column]
+    # nth, not first and last, which would pass over the NaN of a diverged epoch.
+    values = runs.agg(lambda run: run.iloc[0 if outcome.epoch == "first" else -1])
+    return values.unstack("norm").reindex(columns=["none", "batch"])
+
+
+def compare(epochs: pd.DataFrame, outcome: Outcome, learning_rate: float) -> Comparison:
+    """Compares the arms in one outcome at one learning rate."""
+    values = per_seed(epochs, outcome, learning_rate)
+    return Comparison(
+        outcome,
+        learning_rate,
+        int(epochs.epoch.max()),
+        mean_interval(values["none"]),
+        mean_interval(values["batch"]),
+        paired_difference(values["none"], values["batch"]),
+        values,
+    )
+
+
+def diverged(epochs: pd.DataFrame) -> pd.DataFrame:
+    """The runs that diverged: one row each with norm, learning_rate, seed and the epoch in which it happened."""
+    return epochs.loc[epochs.train_loss.isna(), ["norm", "learning_rate", "seed", "epoch"]]

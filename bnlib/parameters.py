@@ -1,0 +1,55 @@
+"""What a person may set for `make report`: read from the variables of the same names, checked before anything runs."""
+
+import os
+from collections.abc import Mapping
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator
+
+from bnlib import UserError
+from bnlib.config import Dataset, Device, Epochs, LearningRate, Precision
+
+
+class Parameters(BaseModel):
+    """The variables of `make report` that decide what it makes; the defaults are the Makefile's."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    learning_rates: tuple[float, ...] = (0.001, 0.005, 0.01)
+    seeds: int = Field(default=3, ge=1, le=1000)
+    epochs: Epochs = 10
+    dataset: Dataset | Literal["auto"] = "auto"
+    precision: Precision = "fp32"
+    device: Device | Literal["auto"] = "auto"
+
+    @field_validator("learning_rates", mode="before")
+    @classmethod
+    def _each_once(cls, value: object) -> object:
+        """Splits text at spaces and commas; each rate once, ascending, however it was written."""
+        items = value.replace(",", " ").split() if isinstance(value, str) else list(value)
+        if not items:
+            raise ValueError('names no learning rate; for example "0.001 0.01"')
+        return tuple(sorted({_rate(item) for item in items}))
+
+
+def _rate(item: object) -> float:
+    try:
+        return TypeAdapter(LearningRate).validate_python(item)
+    except ValidationError:
+        raise ValueError(f"{str(item)!r} is not a learning rate: a finite number above 0") from None
+
+
+def read(variables: Mapping[str, str] = os.environ) -> Parameters:
+    """The parameters in `variables`, under their names in capitals; what is absent keeps its default.
+
+    Raises:
+        UserError: one line that names the variable, its value, and what it should be.
+    """
+    given = {name: variables[name.upper()] for name in Parameters.model_fields if name.upper() in variables}
+    try:
+        return Parameters(**given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0])
+        reason = first["msg"].removeprefix("Value error, ")
+        raise UserError(f'{name.upper()}="{given[name]}": {reason[:1].lower()}{reason[1:]}') from None

@@ -1,0 +1,198 @@
+"""`make report`: data, then each learning rate's notebook, then the report's, then the pages; only what is not up to date."""
+
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from bnlib import UserError, data, files, paths, progress, provenance, stamps, store
+from bnlib.config import rate_name
+from bnlib.parameters import Parameters, read
+from bnlib.runs import resolve_device, worker_count
+
+PACKAGE = Path(__file__).parent
+PAGE_ONLY = {"execute.py", "parameters.py", "pipeline.py", "progress.py", "render.py", "stamps.py"}  # no number hangs on these
+
+
+class Pipeline:
+    """One `make report`: what it was asked for, and where its steps leave their files."""
+
+    def __init__(self, parameters: Parameters):
+        self.parameters = parameters
+        self.dataset = data.choose(parameters.dataset)
+        self.fell_back = parameters.dataset == "auto" and self.dataset == "digits"
+        self.device = resolve_device(parameters.device)
+        self.report = paths.report(self.dataset)
+        self.executed = paths.cache() / "executed" / self.dataset
+        self.records = self.executed / "records"
+        code = [path for path in PACKAGE.glob("*.py") if path.name not in PAGE_ONLY]
+        self.common = {
+            "code": stamps.sources(code),
+            "data": data.checksum(self.dataset),
+            "versions": provenance.versions(),
+            "environment": store.environment() | {"cpu": provenance.cpu()},
+        }
+
+    def run(self) -> bool:
+        """Makes what is not up to date; returns whether there was anything to make."""
+        stale = [rate for rate in self.parameters.learning_rates if not self._rate_is_fresh(rate)]
+        if stale:
+            self._run_rates(stale)
+        made_report = self._make_report()
+        made_pages = self._make_pages()
+        return bool(stale) or made_report or made_pages
+
+    # Each learning rate: notebook -> executed notebook and records
+
+    def _rate_inputs(self, rate: float) -> dict:
+        p = self.parameters
+        asked = {"rate": rate, "seeds": p.seeds, "epochs": p.epochs, "precision": p.precision, "device": self.device}
+        notebook = stamps.sources([paths.NOTEBOOKS / "learning_rate.ipynb"])
+        return self.common | {"asked": asked, "notebook": notebook, "fell_back": self.fell_back}
+
+    def _rate_path(self, rate: float) -> Path:
+        return self.executed / f"learning-rate-{rate_name(rate)}.ipynb"
+
+    def _rate_is_fresh(self, rate: float) -> bool:
+        return stamps.is_fresh(self._rate_path(rate).with_suffix(".json"), self._rate_inputs(rate))
+
+    def _run_rates(self, rates: list[float]) -> None:
+        p = self.parameters
+        print(f"Runs: {len(rates)} learning rates × {p.seeds} seeds × 2 arms × {p.epochs} epochs, {worker_count()} at once")
+        runs = len(rates) * p.seeds * 2
+        with tempfile.TemporaryDirectory(prefix="bnlib-") as folder:
+            log = str(Path(folder) / "progress.jsonl")
+            with paths.variables({progress.VARIABLE: log}), progress.following(log, runs * p.epochs, runs, rates):
+                for rate in rates:
+                    self._run_rate(rate)
+
+    def _run_rate(self, rate: float) -> None:
+        from bnlib.execute import execute
+
+        p, output, folder = self.parameters, self._rate_path(rate), self.records / rate_name(rate)
+        values = {"dataset": self.dataset, "learning_rate": rate, "seeds": p.seeds, "epochs": p.epochs}
+        values |= {"precision": p.precision, "device": self.device, "fell_back": self.fell_back}
+        with paths.variables({"BNLIB_RECORDS": str(folder)}):
+            execute(paths.NOTEBOOKS / "learning_rate.ipynb", output, values)
+        written = [output, *sorted((folder / self.dataset).iterdir())]
+        stamps.write(output.with_suffix(".json"), self._rate_inputs(rate), written)
+
+    # The report: records of all rates -> data beside the page, executed notebook
+
+    def _make_report(self) -> bool:
+        from bnlib import records
+
+        folders = [self.records / rate_name(rate) / self.dataset for rate in self.parameters.learning_rates]
+        inputs = self.common | {
+            "notebook": stamps.sources([paths.NOTEBOOKS / "report.ipynb"]),
+            "records": [stamps.sources(folder.iterdir()) for folder in folders],
+            "fell_back": self.fell_back,
+            "report": str(self.report),
+        }
+        output = self.executed / "report.ipynb"
+        stamp = output.with_suffix(".json")
+        if stamps.is_fresh(stamp, inputs):
+            return False
+        from bnlib.execute import execute
+
+        print("Report: tables, plots and findings from the records")
+        beside = self.report / "data"
+        records.save(records.join(records.load(folder) for folder in folders), beside)
+        provenance.save(provenance.load(folders[0]), beside)
+        execute(paths.NOTEBOOKS / "report.ipynb", output, {"dataset": self.dataset, "fell_back": self.fell_back})
+        stamps.write(stamp, inputs, [output, *sorted(beside.iterdir())])
+        return True
+
+    # The pages: executed notebooks -> HTML
+
+    def _make_pages(self) -> bool:
+        rates = self.parameters.learning_rates
+        executed = [self.executed / "report.ipynb", *map(self._rate_path, rates)]
+        template = [path for path in (PACKAGE / "templates").rglob("*") if path.is_file()]
+        inputs = self.common | {
+            "notebooks": stamps.sources(executed),
+            "template": stamps.sources([PACKAGE / "render.py", *template]),
+            "report": str(self.report),
+        }
+        stamp = self.executed / "pages.json"
+        if stamps.is_fresh(stamp, inputs):
+            return False
+        stamps.write(stamp, inputs, self._render(executed))
+        return True
+
+    def _render(self, executed: list[Path]) -> list[Path]:
+        import nbformat
+
+        from bnlib.render import Page, pictures, render
+
+        names = [rate_name(rate) for rate in self.parameters.learning_rates]
+        pages = [Page("index.html", "Report"), *(Page(f"learning-rate-{n}.html", f"Learning rate {n}") for n in names)]
+        notebooks = [nbformat.read(path, as_version=4) for path in executed]
+        subject = "batch normalisation in a small CNN"
+        contents = {
+            self.report / page.href: render(notebook, f"{page.label}: {subject}", page, pages)
+            for page, notebook in zip(pages, notebooks, strict=True)
+        }
+        for number, svg in enumerate(pictures(notebooks[0], "answer"), start=1):
+            contents[self.report / f"answer-{number}.svg"] = svg
+        for old in set(self.report.glob("learning-rate-*.html")) - set(contents):
+            old.unlink()  # a page of a rate that this report no longer has
+        for path, content in reversed(contents.items()):  # the index last: it links to the others
+            files.write_if_changed(path, content)
+        return list(contents)
+
+
+def _shown(path: Path) -> Path:
+    """The path as people see it from where they are."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+
+
+def make(parameters: Parameters) -> None:
+    """Makes the report and says where it is.
+
+    Raises:
+        UserError: something the person can mend.
+    """
+    began = time.monotonic()
+    worker_count()  # a wrong WORKERS is said now, not by a kernel
+    pipeline = Pipeline(parameters)
+    if pipeline.fell_back:
+        print(
+            "WARNING: MNIST is neither in the data folder nor can it be downloaded. "
+            "This report will be on the 1,797 digits of scikit-learn instead: not on MNIST.",
+            file=sys.stderr,
+        )
+    made = pipeline.run()
+    page = _shown(pipeline.report / "index.html")
+    seconds = time.monotonic() - began
+    print(f"{page} was made in {seconds:.0f} s" if made else f"{page} is up to date: nothing to do")
+
+
+def main() -> int:
+    """`python -m bnlib.pipeline`, its parameters in variables; returns the exit status."""
+    from bnlib.execute import terminable
+
+    try:
+        parameters = read()
+        paths.cache().mkdir(parents=True, exist_ok=True)
+        with terminable(), FileLock(paths.cache() / "report.lock", timeout=0):
+            make(parameters)
+    except Timeout:
+        print("error: another `make report` is at work in this checkout; wait for it, or end it", file=sys.stderr)
+        return 1
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(f"error: {error.filename or ''}: {error.strerror or error}; finished files are as they were", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\ninterrupted; `make report` goes on from the finished runs", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,55 @@
+"""What a result hangs on besides its configuration: versions, the machine, the data's checksum."""
+
+import importlib.metadata
+import json
+import platform
+from pathlib import Path
+
+from bnlib import files, store
+from bnlib.config import RunConfig
+from bnlib.data import Data
+
+PACKAGES = ("torch", "torchvision", "numpy", "scipy", "pandas", "scikit-learn", "matplotlib", "papermill", "nbconvert")
+
+
+def versions() -> dict[str, str]:
+    """Python's version and those of the packages whose code can change a page."""
+    return {"Python": platform.python_version()} | {name: importlib.metadata.version(name) for name in PACKAGES}
+
+
+def cpu() -> str:
+    """The processor's name, as the system gives it."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def describe(configs: list[RunConfig], data: Data) -> dict[str, str]:
+    """Everything stated about runs that share all but their norm and seed, as text by name."""
+    config = configs[0]
+    environment = store.environment()
+    return {
+        "data set": f"{data.name}, {len(data.train):,} training and {len(data.test):,} test images",
+        "SHA-256 of the data": data.checksum,
+        "seeds": ", ".join(str(seed) for seed in sorted({c.seed for c in configs})),
+        "epochs, batch size": f"{config.epochs}, {config.batch_size}",
+        "optimizer": "Adam, β₁ = 0.9, β₂ = 0.999, ε = 10⁻⁸, no weight decay",
+        "precision": config.precision,
+        "device": config.device,
+        "processor": cpu(),
+        "instruction set": environment["instruction_set"],
+        "accelerator": environment["accelerator"] or "none",
+        "threads per run": environment["threads"],
+        "system": f"{platform.system()} {platform.machine()}",
+    } | versions()
+
+
+def save(facts: dict[str, str], folder: Path) -> None:
+    """Writes `provenance.json`."""
+    files.write_if_changed(folder / "provenance.json", json.dumps(facts, indent=1, ensure_ascii=False) + "\n")
+
+
+def load(folder: Path) -> dict[str, str]:
+    """Reads what `save` wrote."""
+    return json.loads((folder / "provenance.json").read_text())

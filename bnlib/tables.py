@@ -1,0 +1,129 @@
+"""The tables, as HTML with captions and header cells that screen readers follow."""
+
+from html import escape
+from typing import NamedTuple
+
+import pandas as pd
+
+from bnlib import models, outcomes
+from bnlib.config import rate_name
+from bnlib.data import CLASSES, Data
+from bnlib.outcomes import Comparison, Outcome
+from bnlib.plots import ARMS
+from bnlib.statistics import Interval
+
+
+class Table(NamedTuple):
+    """A table under its caption; the first cell of each row is its header."""
+
+    name: str
+    caption: str
+    columns: list[str]
+    rows: list[list[str]]
+
+    def __repr__(self) -> str:
+        return f"Table: {self.caption}"
+
+    def _repr_html_(self) -> str:
+        head = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in self.columns)
+        body = "".join(
+            f'<tr><th scope="row">{escape(row[0])}</th>{"".join(f"<td>{escape(cell)}</td>" for cell in row[1:])}</tr>'
+            for row in self.rows
+        )
+        # A wide table scrolls in a frame of its own, which the keyboard can reach.
+        return (
+            f'<figure id="tab-{escape(self.name)}" class="table"><figcaption>{escape(self.caption)}</figcaption>'
+            f'<div class="scroll" role="region" tabindex="0" aria-label="{escape(self.caption)}">'
+            f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div></figure>"
+        )
+
+
+def interval(outcome: Outcome, value: Interval, signed: bool = False) -> str:
+    """`98.90` and, on a line of its own, `[98.71, 99.09]`; only the estimate where there is no interval."""
+    text = outcome.number(value.estimate, signed)
+    if not value.bounded:
+        return text
+    return f"{text}\n[{outcome.number(value.low, signed)}, {outcome.number(value.high, signed)}]"
+
+
+def comparison(comparisons: list[Comparison]) -> Table:
+    """The original's table at one learning rate, with a mean and interval in each place and the paired difference."""
+    first = comparisons[0]
+    rows = [
+        [
+            f"{c.outcome.title(c.epochs)}, {c.outcome.unit}",
+            interval(c.outcome, c.without),
+            interval(c.outcome, c.with_norm),
+            interval(c.outcome, c.difference, signed=True),
+            str(c.difference.n),
+        ]
+        for c in comparisons
+    ]
+    caption = (
+        f"Learning rate {rate_name(first.learning_rate)}: mean over seeds with its 95% interval; the difference is paired "
+        "by seed, accuracies in percentage points. Pairs counts the seeds at which neither arm had diverged."
+    )
+    columns = ["outcome", *(arm.label for arm in ARMS.values()), "difference, with − without", "pairs"]
+    return Table(f"rate-{rate_name(first.learning_rate)}", caption, columns, rows)
+
+
+def across(epochs: pd.DataFrame, outcome: Outcome) -> Table:
+    """One outcome at every learning rate, with the runs that diverged."""
+    lost = outcomes.diverged(epochs)
+    rows = []
+    for rate in outcomes.rates(epochs):
+        c = outcomes.compare(epochs, outcome, rate)
+        count = [((lost.learning_rate == rate) & (lost.norm == norm)).sum() for norm in ARMS]
+        rows.append(
+            [
+                rate_name(rate),
+                interval(outcome, c.without),
+                interval(outcome, c.with_norm),
+                interval(outcome, c.difference, signed=True),
+                f"{count[0]} and {count[1]} of {c.seeds}",
+            ]
+        )
+    title = outcome.title(int(epochs.epoch.max()))
+    caption = (
+        f"{title.capitalize()} ({outcome.unit}) at each learning rate: mean over seeds with its 95% interval, and the "
+        "paired difference. The last column counts the runs that diverged, without and with batch norm."
+    )
+    columns = ["learning rate", *(arm.label for arm in ARMS.values()), "difference, with − without", "diverged"]
+    return Table(f"across-{outcome.column.replace('_', '-')}", caption, columns, rows)
+
+
+def networks() -> Table:
+    """The two arms side by side, layer by layer."""
+    tables = {norm: {row[0]: row for row in models.layer_table(norm)} for norm in ARMS}
+    rows = []
+    for name, kind, shape, _ in tables["batch"].values():
+        counts = [f"{tables[norm][name][3]:,}" if name in tables[norm] else "–" for norm in ARMS]
+        rows.append([name, kind, " × ".join(map(str, shape)), *counts])
+    totals = [f"{models.count_parameters(models.build(norm, 0)):,}" for norm in ARMS]
+    rows.append(["in all", "", "", *totals])
+    columns = ["layer", "kind", "output for one image", *(f"parameters {arm.label}" for arm in ARMS.values())]
+    return Table("networks", "The two networks, from the image down to the ten logits; nothing else differs.", columns, rows)
+
+
+def splits(data: Data) -> Table:
+    """How many images of each class the two splits hold."""
+    counts = [part.labels.bincount(minlength=10).tolist() for part in (data.train, data.test)]
+    rows = [[name, *map("{:,}".format, n), f"{sum(n):,}"] for name, n in zip(("training", "test"), counts, strict=True)]
+    return Table("splits", "Images of each class in the two splits.", ["split", *CLASSES[data.name], "in all"], rows)
+
+
+def cost(timing: pd.DataFrame) -> Table:
+    """Parameters, and the time that an epoch of training took, for each arm."""
+    seconds = timing.groupby("norm").train_seconds
+    rows = []
+    for norm, arm in ARMS.items():
+        t = seconds.get_group(norm)
+        spread = f"{t.median():.2f} ({t.min():.2f} to {t.max():.2f})"
+        rows.append([arm.label, f"{models.count_parameters(models.build(norm, 0)):,}", spread, str(len(t))])
+    columns = ["arm", "parameters", "seconds for an epoch: median (least to most)", "epochs timed"]
+    return Table("cost", "What each arm costs; evaluation is not in the seconds.", columns, rows)
+
+
+def facts(provenance: dict[str, str]) -> Table:
+    """What the numbers hang on: versions, machine, seeds, checksums."""
+    return Table("provenance", "What the runs were made with.", ["what", "value"], [[k, v] for k, v in provenance.items()])
