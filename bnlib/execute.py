@@ -117,8 +117,7 @@ def default_parameters(notebook: Path) -> dict:
     try:
         cells = nbformat.read(notebook, as_version=4).cells
         (cell,) = (c for c in cells if "parameters" in c.metadata.get("tags", []))
-        assignments = [node for node in ast.parse(cell.source).body]
-        return {node.targets[0].id: ast.literal_eval(node.value) for node in assignments}
+        return {node.targets[0].id: ast.literal_eval(node.value) for node in ast.parse(cell.source).body}
     except OSError as error:
         raise UserError(f"{notebook}: {error.strerror}") from error
     except (ValueError, SyntaxError, AttributeError) as error:

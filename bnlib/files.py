@@ -24,7 +24,7 @@ def replacing(path: Path) -> Iterator[Path]:
         with part.open("rb+") as stream:
             os.fsync(stream.fileno())
         part.chmod(0o644)  # mkstemp makes files that only their owner can read
-        os.replace(part, path)
+        part.replace(path)
     finally:
         part.unlink(missing_ok=True)
 

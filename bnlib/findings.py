@@ -33,6 +33,11 @@ def notice(dataset: str, fell_back: bool) -> str:
     return f"> **This is not MNIST.** Every number here comes from {DATASETS[dataset]}."
 
 
+def plural(count: int, noun: str) -> str:
+    """`1 seed`, `3 seeds`."""
+    return f"{count:,} {noun}{'s' * (count != 1)}"
+
+
 def listing(items: Sequence[str]) -> str:
     """`a`, `a and b`, `a, b and c`."""
     return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"
@@ -59,22 +64,27 @@ def difference(c: Comparison) -> str:
     what = c.outcome.title(c.epochs)
     if c.difference.n == 0:
         return f"In {what} the arms cannot be compared: at no seed did both arms stay finite."
-    pairs = f"{c.difference.n} pair{'s' * (c.difference.n > 1)}"
+    pairs = plural(c.difference.n, "pair")
     if c.difference.sign == 0:
         return f"In {what} these runs do not tell the arms apart ({bounds(c)}; {pairs})."
     direction = "higher" if c.difference.sign > 0 else "lower"
     return f"The {what} was {direction} with batch norm ({bounds(c)}; {pairs})."
 
 
-def divergence(epochs: pd.DataFrame) -> str:
-    """Which runs diverged, in one sentence."""
-    lost = outcomes.diverged(epochs)
+def stability(epochs: pd.DataFrame) -> str:
+    """Which runs diverged, and which stayed finite but did not learn, in one or two sentences."""
     runs = len(epochs.drop_duplicates(["norm", "learning_rate", "seed"]))
-    if lost.empty:
-        return f"None of the {runs} runs diverged." if runs > 1 else "The run did not diverge."
-    groups = lost.groupby(["learning_rate", "norm"]).size()
-    told = [f"{n} at {rate_name(rate)} {_arm(norm)}" for (rate, norm), n in groups.items()]
-    return f"{len(lost)} of {runs} runs diverged, that is, met a loss that was not finite: {listing(told)}."
+    kinds = (
+        (outcomes.diverged(epochs), "diverged, that is, met a loss that was not finite"),
+        (outcomes.unlearned(epochs), f"did not learn: test accuracy ended below {outcomes.LEARNED:.0%}"),
+    )
+    told = [f"{len(lost)} of {plural(runs, 'run')} {what} ({_where(lost)})." for lost, what in kinds if len(lost)]
+    return " ".join(told) or f"Every run stayed finite and learned ({runs} of {runs})."
+
+
+def _where(runs: pd.DataFrame) -> str:
+    groups = runs.groupby(["learning_rate", "norm"]).size()
+    return listing([f"{count} at {rate_name(rate)} {_arm(norm)}" for (rate, norm), count in groups.items()])
 
 
 def _arm(norm: str) -> str:
@@ -85,7 +95,7 @@ def at_rate(epochs: pd.DataFrame, learning_rate: float) -> str:
     """What one learning rate shows: a sentence for each outcome of the table, as a Markdown list."""
     rows = outcomes.at_rate(epochs, learning_rate)
     sentences = [difference(outcomes.compare(rows, outcome, learning_rate)) for outcome in outcomes.TABLE]
-    return "\n".join(f"- {sentence}" for sentence in [*sentences, divergence(rows)])
+    return "\n".join(f"- {sentence}" for sentence in [*sentences, stability(rows)])
 
 
 def headline(epochs: pd.DataFrame, learning_rate: float) -> str:
@@ -128,10 +138,10 @@ def answer(epochs: pd.DataFrame) -> str:
     seeds, last, dataset = epochs.seed.nunique(), int(epochs.epoch.max()), DATASETS[epochs.dataset.iloc[0]]
     told = [_across(epochs, o) for o in (outcomes.FIRST_LOSS, outcomes.TEST_ACCURACY)]
     setting = (
-        f"(On {dataset}; {seeds} pair{'s' * (seeds > 1)} of fresh runs of {last} epoch{'s' * (last > 1)} at each learning "
+        f"(On {dataset}; {plural(seeds, 'pair')} of fresh runs of {plural(last, 'epoch')} at each learning "
         f"rate, {listing([rate_name(r) for r in rates])}; in brackets 95% intervals of the paired difference.)"
     )
-    return " ".join([*told, divergence(epochs), setting])
+    return " ".join([*told, stability(epochs), setting])
 
 
 def across_rates(epochs: pd.DataFrame) -> str:
@@ -176,8 +186,8 @@ def setting(configs: Sequence[RunConfig]) -> str:
     """What is about to be run, in one sentence."""
     c, seeds = configs[0], len({config.seed for config in configs})
     return (
-        f"**Learning rate {rate_name(c.learning_rate)}** on {DATASETS[c.dataset]}: {seeds} "
-        f"pair{'s' * (seeds > 1)} of runs, {c.epochs} epoch{'s' * (c.epochs > 1)} each, batches of {c.batch_size}, {c.precision}."
+        f"**Learning rate {rate_name(c.learning_rate)}** on {DATASETS[c.dataset]}: "
+        f"{plural(seeds, 'pair')} of runs, {plural(c.epochs, 'epoch')} each, batches of {c.batch_size}, {c.precision}."
     )
 
 
@@ -216,15 +226,17 @@ def limits(epochs: pd.DataFrame) -> str:
         (
             f"- One small network, one data set ({DATASETS[epochs.dataset.iloc[0]]}), one optimizer (Adam), one batch size, "
             f"constant learning rates, {int(epochs.epoch.max())} epochs. Nothing here speaks for other networks or data.",
-            f"- {seeds} seed{'s' * (seeds > 1)} at each of {rates} rate{'s' * (rates > 1)}. The intervals assume that the paired "
-            "differences are roughly normal, and with so few values this cannot be checked; being symmetric, an interval of an "
-            "accuracy can reach beyond 100%.",
+            f"- {plural(seeds, 'seed')} at each of {plural(rates, 'rate')}. The intervals assume that paired differences are "
+            "roughly normal, and with so few values this cannot be checked; being symmetric, an interval of an accuracy can "
+            "reach beyond 100%.",
             "- Each interval stands for itself: none is widened for being one of many, so among twenty of them about one is "
             "expected to miss.",
-            "- A learning rate that suits one arm may not suit the other; equal rates are compared because the question is about them.",
+            "- A learning rate that suits one arm may not suit the other; equal rates are compared because the question is "
+            "about them.",
             "- The test set describes the runs after each epoch; nothing was chosen by it.",
             "- Seconds were measured on one machine, with several runs at once.",
-            "- The same bits are promised on one kind of machine only: another instruction set or number of threads rounds differently.",
+            "- The same bits are promised on one kind of machine only: another instruction set or number of threads rounds "
+            "differently.",
         )
     )
 
@@ -233,7 +245,7 @@ def reproduce(epochs: pd.DataFrame, facts: dict[str, str]) -> str:
     """The command, and where the numbers lie."""
     return (
         f"```sh\n{command(epochs, facts['device'], facts['precision'])}\n```\n\n"
-        "The numbers behind this page: [epochs.csv](data/epochs.csv), a row for each epoch of each run (accuracies as fractions, "
-        "losses in nats; empty where a run had diverged), [timing.csv](data/timing.csv) and "
+        "The numbers behind this page: [epochs.csv](data/epochs.csv), a row for each epoch of each run (accuracies as "
+        "fractions, losses in nats; empty where a run had diverged), [timing.csv](data/timing.csv) and "
         "[provenance.json](data/provenance.json)."
     )

@@ -46,6 +46,7 @@ LAST_LOSS = Outcome("training loss", "train_loss", "last", higher_is_better=Fals
 FIRST_ACCURACY = Outcome("training accuracy", "train_accuracy", "first", higher_is_better=True)
 LAST_ACCURACY = Outcome("training accuracy", "train_accuracy", "last", higher_is_better=True)
 TEST_ACCURACY = Outcome("test accuracy", "test_accuracy", "last", higher_is_better=True)
+LEARNED = 0.5  # a network whose final test accuracy is below this has not learned its task; chance is 0.1
 TABLE = (FIRST_LOSS, LAST_LOSS, FIRST_ACCURACY, LAST_ACCURACY, TEST_ACCURACY)  # the columns of the original's tables
 
 
@@ -108,3 +109,9 @@ def compare(epochs: pd.DataFrame, outcome: Outcome, learning_rate: float) -> Com
 def diverged(epochs: pd.DataFrame) -> pd.DataFrame:
     """The runs that diverged: one row each with norm, learning_rate, seed and the epoch in which it happened."""
     return epochs.loc[epochs.train_loss.isna(), ["norm", "learning_rate", "seed", "epoch"]]
+
+
+def unlearned(epochs: pd.DataFrame) -> pd.DataFrame:
+    """The runs that stayed finite and yet ended with a test accuracy below `LEARNED`: their last epoch's row each."""
+    last = epochs.sort_values("epoch").groupby(["norm", "learning_rate", "seed"]).tail(1)
+    return last[last.test_accuracy < LEARNED]

@@ -89,7 +89,7 @@ def curves(epochs: pd.DataFrame, column: str, learning_rate: float, ax: Axes) ->
 
 
 def differences(comparisons: Sequence[Comparison], ax: Axes) -> Axes:
-    """With minus without batch norm at each rate: hollow points are seeds, the full point their mean, the bar its 95% interval."""
+    """With minus without batch norm at each rate: hollow points are seeds, squares their mean, bars its interval."""
     outcome = comparisons[0].outcome
     scale = 100 if outcome.is_share else 1
     told = []

@@ -1,7 +1,6 @@
 """The raw files of MNIST and Fashion-MNIST: checked before every use, fetched whole or not at all."""
 
 import http.client
-import os
 import shutil
 import socket
 import tempfile
@@ -110,7 +109,7 @@ def _replace(name: str, root: Path, problems: dict[str, str]) -> None:
             )
         folder.mkdir(parents=True, exist_ok=True)
         for file in problems:
-            os.replace(fetched / file, folder / file)
+            (fetched / file).replace(folder / file)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

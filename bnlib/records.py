@@ -70,7 +70,7 @@ def load(folder: Path) -> Records:
         path = folder / f"{name}.csv"
         if not path.is_file():
             raise UserError(f"no records at {path}; run learning_rate.ipynb or `make report` first")
-        table = pd.read_csv(path, float_precision="round_trip")
+        table = pd.read_csv(path)
         if list(table.columns) != columns or table.empty:
             raise UserError(f"{path} is not a table of records: its columns should be {','.join(columns)}")
         tables.append(table)

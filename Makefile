@@ -1,0 +1,72 @@
+# Variables, with their defaults. Set them on the command line: make report SEEDS=5 DATASET=mnist
+LEARNING_RATES ?= 0.001 0.005 0.01
+SEEDS          ?= 3
+EPOCHS         ?= 10
+DATASET        ?= auto
+DATA_DIR       ?= data
+PRECISION      ?= fp32
+DEVICE         ?= auto
+REPORTS        ?= reports
+# WORKERS: runs at once; by default one for each core.
+# PYTHON: an active environment's interpreter; by default .venv is set up and used.
+
+export LEARNING_RATES SEEDS EPOCHS DATASET DATA_DIR PRECISION DEVICE REPORTS
+ifdef WORKERS
+export WORKERS
+endif
+export PYTHONPATH := $(CURDIR)
+unexport PYTHONHOME
+
+ifdef PYTHON
+PY  := $(PYTHON)
+ENV :=
+else
+PY  := .venv/bin/python
+ENV := .venv/.complete
+endif
+
+.DEFAULT_GOAL := help
+.PHONY: help report test lab lint format lock clean clean-all
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo
+	@echo "  Variables: LEARNING_RATES=\"$(LEARNING_RATES)\" SEEDS=$(SEEDS) EPOCHS=$(EPOCHS) DATASET=$(DATASET)"
+	@echo "             DATA_DIR=$(DATA_DIR) WORKERS=$(or $(WORKERS),cores) PRECISION=$(PRECISION) DEVICE=$(DEVICE) REPORTS=$(REPORTS)"
+	@echo "             PYTHON=$(or $(PYTHON),.venv)"
+
+report: $(ENV) ## Run what is missing and render the pages (DATASET, LEARNING_RATES, SEEDS, EPOCHS, ...)
+	@$(PY) -m bnlib.pipeline
+
+test: $(ENV) ## Unit, end-to-end and notebook tests
+	@$(PY) -m pytest
+
+lab: $(ENV) ## JupyterLab on the notebooks
+	@$(PY) -m jupyter lab --notebook-dir=notebooks
+
+lint: $(ENV) ## Check style and formatting of code and notebooks
+	@$(PY) -m ruff check .
+	@$(PY) -m ruff format --check .
+
+format: $(ENV) ## Format code and notebooks
+	@$(PY) -m ruff check --fix .
+	@$(PY) -m ruff format .
+
+lock: ## Resolve requirements.lock anew from pyproject.toml (needs uv)
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
+		--all-extras --custom-compile-command "make lock" pyproject.toml --output-file requirements.lock
+
+clean: ## Remove what notebooks and tests left; finished runs, data and reports stay
+	rm -rf .cache/executed .cache/interactive .pytest_cache .ruff_cache .hypothesis
+	find bnlib tests notebooks -name __pycache__ -o -name .ipynb_checkpoints | xargs rm -rf
+
+clean-all: clean ## Also remove the finished runs and the environment
+	rm -rf .cache .venv
+
+.venv/.complete: requirements.lock pyproject.toml
+	@python3 -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; python3 is " + sys.version)'
+	@echo "Setting up .venv from requirements.lock: about 6 GB with the CUDA build of torch, a few minutes"
+	@python3 -m venv .venv
+	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@

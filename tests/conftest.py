@@ -1,0 +1,90 @@
+"""Shared fixtures. No test touches the checkout's own cache or data."""
+
+import os
+import tempfile
+
+os.environ["BNLIB_CACHE"] = tempfile.mkdtemp(prefix="bnlib-tests-")  # before anything reads it, kernels included
+os.environ["JUPYTER_PLATFORM_DIRS"] = "1"
+for variable in ("LEARNING_RATES", "SEEDS", "EPOCHS", "DATASET", "DATA_DIR", "PRECISION", "DEVICE", "REPORTS", "WORKERS"):
+    os.environ.pop(variable, None)  # `make test` exports its defaults; tests set what they mean
+
+import nbformat  # noqa: E402
+import numpy as np  # noqa: E402
+import pandas as pd  # noqa: E402
+import pytest  # noqa: E402
+import torch  # noqa: E402
+
+from bnlib import records  # noqa: E402
+from bnlib.data import Data, Split  # noqa: E402
+
+
+@pytest.fixture(autouse=True)
+def places(monkeypatch, tmp_path):
+    """Each test has its own folders."""
+    for variable, name in (("BNLIB_CACHE", "cache"), ("DATA_DIR", "data"), ("REPORTS", "reports")):
+        monkeypatch.setenv(variable, str(tmp_path / name))
+    return tmp_path
+
+
+@pytest.fixture
+def tiny_data():
+    """250 training and 130 test images of noise, each marked by a bright square at a place of its class: soon learned."""
+    rng = torch.Generator().manual_seed(0)
+
+    def split(n: int) -> Split:
+        labels = torch.arange(n) % 10
+        images = torch.rand(n, 1, 28, 28, generator=rng) - 1
+        for image, label in zip(images, labels, strict=True):
+            row, column = divmod(int(label), 4)
+            image[0, 4 + 8 * row : 10 + 8 * row, 1 + 7 * column : 7 + 7 * column] = 1
+        return Split(images, labels)
+
+    return Data("digits", split(250), split(130), checksum="0" * 64)
+
+
+def make_epochs(losses: dict, dataset: str = "mnist") -> pd.DataFrame:
+    """Records from {(norm, rate): {seed: [(train_loss, test_accuracy), ...]}}; the other columns follow from these."""
+    rows = []
+    for (norm, rate), seeds in losses.items():
+        for seed, values in seeds.items():
+            for epoch, (loss, accuracy) in enumerate(values, start=1):
+                rows.append((dataset, "controlled", norm, rate, seed, epoch, loss, accuracy, loss * 2, accuracy))
+    return pd.DataFrame(rows, columns=records.COLUMNS)
+
+
+@pytest.fixture
+def epochs():
+    """Three seeds of two epochs at 0.001: batch norm lowers the first loss by 0.1, and test accuracy cannot be told apart."""
+    return make_epochs(
+        {
+            ("none", 0.001): {0: [(0.3, 0.9), (0.2, 0.97)], 1: [(0.4, 0.9), (0.2, 0.98)], 2: [(0.5, 0.9), (0.2, 0.99)]},
+            ("batch", 0.001): {0: [(0.2, 0.9), (0.1, 0.98)], 1: [(0.3, 0.9), (0.1, 0.98)], 2: [(0.4, 0.9), (0.1, 0.98)]},
+        }
+    )
+
+
+@pytest.fixture
+def diverged_epochs():
+    """Two seeds at 1000 without batch norm: one diverges in epoch 2, one never learns; with batch norm both learn."""
+    return make_epochs(
+        {
+            ("none", 1000.0): {0: [(2.5, 0.1), (np.nan, np.nan)], 1: [(2.4, 0.1), (2.3, 0.1)]},
+            ("batch", 1000.0): {0: [(2.0, 0.5), (1.0, 0.75)], 1: [(2.0, 0.5), (1.0, 0.85)]},
+        }
+    )
+
+
+@pytest.fixture
+def write_notebook(tmp_path):
+    """Writes a notebook of code cells; the first is tagged `parameters`, and the last calls `finish` unless told not to."""
+
+    def write(*sources: str, name: str = "notebook", finish: bool = True):
+        sources = (*sources, "from bnlib.execute import finish\nfinish()") if finish else sources
+        cells = [nbformat.v4.new_code_cell(source) for source in sources]
+        cells[0].metadata["tags"] = ["parameters"]
+        kernel = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
+        path = tmp_path / f"{name}.ipynb"
+        nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=kernel), path)
+        return path
+
+    return write

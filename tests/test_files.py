@@ -1,0 +1,45 @@
+import errno
+from pathlib import Path
+
+import pytest
+
+from bnlib import files
+
+
+def test_file_is_replaced_as_a_whole(tmp_path):
+    path = tmp_path / "deep" / "file"
+    files.write(path, "one")
+    files.write(path, "two")
+    assert path.read_text() == "two"
+    assert [p.name for p in path.parent.iterdir()] == ["file"]
+
+
+def test_full_disk_leaves_the_file_as_it_was(tmp_path, monkeypatch):
+    path = tmp_path / "file"
+    files.write(path, "whole")
+
+    def full(self, data):
+        with self.open("wb") as stream:
+            stream.write(data[:2])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OSError, match="No space left"):
+        files.write(path, "replaced")
+    assert path.read_text() == "whole"
+    assert [p.name for p in tmp_path.iterdir() if p.suffix == ".part"] == []
+
+
+def test_unchanged_content_keeps_its_time_stamp(tmp_path):
+    path = tmp_path / "file"
+    files.write(path, "same")
+    before = path.stat()
+    files.write_if_changed(path, "same")
+    assert (path.stat().st_ino, path.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+    files.write_if_changed(path, "other")
+    assert path.read_text() == "other"
+
+
+def test_sha256_is_the_published_one_of_abc(tmp_path):
+    (tmp_path / "abc").write_text("abc")
+    assert files.sha256(tmp_path / "abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"

@@ -1,0 +1,121 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import psutil
+import pandas as pd
+import pytest
+from pydantic import ValidationError
+
+from bnlib import UserError, data, runs, store
+from bnlib.runs import RunConfig, paired_configs, resolve_device, run_all, worker_count
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return data.load("digits")
+
+
+def configs(**fields) -> list[RunConfig]:
+    return paired_configs(**{"seeds": 2, "dataset": "digits", "learning_rate": 0.001, "epochs": 1} | fields)
+
+
+def test_paired_configs_differ_in_norm_and_seed_alone():
+    assert [(c.seed, c.norm) for c in configs()] == [(0, "none"), (0, "batch"), (1, "none"), (1, "batch")]
+    assert len({c.model_copy(update={"seed": 0, "norm": "none"}) for c in configs()}) == 1
+
+
+def test_wrong_field_is_refused_before_any_run():
+    with pytest.raises(ValidationError):
+        configs(learning_rate=-1.0)
+
+
+def test_records_do_not_depend_on_the_number_of_workers(digits, monkeypatch, tmp_path):
+    tables = []
+    for workers in (1, 3):
+        monkeypatch.setenv("BNLIB_CACHE", str(tmp_path / str(workers)))
+        tables.append(run_all(configs(), digits, workers=workers).epochs)
+    pd.testing.assert_frame_equal(*tables, check_exact=True)
+    assert len(tables[0]) == 4
+
+
+def test_finished_runs_are_not_made_again(digits, monkeypatch):
+    made = []
+    real = runs.fit
+    monkeypatch.setattr(runs, "fit", lambda config, data: made.append(config) or real(config, data))
+    first = run_all(configs(seeds=1), digits, workers=1)
+    assert len(made) == 2
+    again = run_all(configs(seeds=2), digits, workers=1)
+    assert [(c.seed, c.norm) for c in made[2:]] == [(1, "none"), (1, "batch")]
+    kept = again.epochs[again.epochs.seed == 0].reset_index(drop=True)
+    pd.testing.assert_frame_equal(kept, first.epochs, check_exact=True)
+
+
+def test_failing_run_keeps_the_finished_ones(digits, monkeypatch):
+    real = runs.fit
+
+    def fails_later(config, data):
+        if config.seed == 1:
+            raise RuntimeError("out of luck")
+        return real(config, data)
+
+    monkeypatch.setattr(runs, "fit", fails_later)
+    with pytest.raises(RuntimeError, match="out of luck"):
+        run_all(configs(), digits, workers=1)
+    assert store.get(configs()[0], digits.fingerprint)
+
+
+def test_changed_data_file_is_noticed_by_the_worker(digits, tiny_data, monkeypatch):
+    monkeypatch.setattr(runs, "load_once", lambda name: tiny_data)
+    with pytest.raises(UserError, match="changed while the runs went on"):
+        run_all(configs(), digits, workers=1)
+
+
+def test_workers_end_with_a_killed_parent(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from bnlib import data, runs\n"
+        "if __name__ == '__main__':\n"
+        "    c = runs.paired_configs(seeds=2, dataset='digits', learning_rate=0.001, epochs=5000)\n"
+        "    runs.run_all(c, data.load('digits'), workers=2)\n"
+    )
+    with subprocess.Popen([sys.executable, script], stderr=subprocess.DEVNULL, env=os.environ | {"PYTHONPATH": "."}) as parent:
+        workers = []
+        for _ in range(200):
+            children = psutil.Process(parent.pid).children(recursive=True)
+            workers = [p for p in children if "popen_loky_posix" in " ".join(p.cmdline()) and p.cpu_times().user > 2]
+            if len(workers) == 2:
+                break
+            time.sleep(0.2)
+        assert len(workers) == 2
+        parent.send_signal(signal.SIGKILL)
+    _, alive = psutil.wait_procs(workers, timeout=10)
+    assert not alive
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "x", "1.5", ""])
+def test_wrong_workers_is_one_line(text, monkeypatch):
+    monkeypatch.setenv("WORKERS", text)
+    with pytest.raises(UserError, match=f'WORKERS="{text}": should be a whole number from 1 on'):
+        worker_count()
+
+
+def test_workers_default_to_the_cores(monkeypatch):
+    assert worker_count() >= 1
+    monkeypatch.setenv("WORKERS", "7")
+    assert worker_count() == 7
+
+
+def test_device_that_is_not_here_is_refused(monkeypatch):
+    monkeypatch.setattr(runs.torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(runs.torch.backends.mps, "is_available", lambda: False)
+    assert resolve_device("auto") == "cpu"
+    with pytest.raises(UserError, match="DEVICE=cuda: not to be had here; this machine has: auto, cpu"):
+        resolve_device("cuda")
+
+
+def test_auto_takes_the_accelerator(monkeypatch):
+    monkeypatch.setattr(runs.torch.cuda, "is_available", lambda: True)
+    assert resolve_device("auto") == "cuda"

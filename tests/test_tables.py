@@ -1,0 +1,57 @@
+import pandas as pd
+from bs4 import BeautifulSoup
+
+from bnlib import outcomes, tables
+
+
+def cells(table) -> list[list[str]]:
+    soup = BeautifulSoup(table._repr_html_(), "html.parser")
+    return [[cell.get_text() for cell in row.find_all(["th", "td"])] for row in soup.find_all("tr")]
+
+
+def test_comparison_shows_means_intervals_and_difference(epochs):
+    rows = cells(tables.comparison([outcomes.compare(epochs, o, 0.001) for o in outcomes.TABLE]))
+    assert [row[0] for row in rows[1:]] == [
+        "training loss of epoch 1, nats",
+        "training loss of epoch 2, nats",
+        "training accuracy of epoch 1, %",
+        "training accuracy of epoch 2, %",
+        "test accuracy of epoch 2, %",
+    ]
+    # 0.3, 0.4, 0.5: mean 0.4, half width 4.302653 * 0.1 / sqrt(3) = 0.2484
+    assert rows[1][1:] == ["0.4000\n[0.1516, 0.6484]", "0.3000\n[0.0516, 0.5484]", "−0.1000\n[−0.1000, −0.1000]", "3"]
+
+
+def test_across_counts_diverged_runs(diverged_epochs):
+    (row,) = cells(tables.across(diverged_epochs, outcomes.TEST_ACCURACY))[1:]
+    assert row[0] == "1000"
+    assert row[-1] == "1 and 0 of 2"
+    assert row[1] == "10.00"  # one finite run: a mean, no interval
+
+
+def test_networks_give_the_parameters_of_both_arms():
+    rows = {row[0]: row for row in cells(tables.networks())}
+    assert rows["norm1"][3:] == ["–", "64"]
+    assert rows["in all"][3:] == ["421,642", "422,090"]
+    assert rows["pool2"][2] == "64 × 7 × 7"
+
+
+def test_splits_add_up(tiny_data):
+    rows = cells(tables.splits(tiny_data))
+    assert rows[1] == ["training", *["25"] * 10, "250"]
+    assert rows[2][-1] == "130"
+
+
+def test_cost_gives_median_and_range():
+    timing = pd.DataFrame({"norm": ["none"] * 3 + ["batch"] * 3, "train_seconds": [1.0, 2.0, 9.0, 2.0, 4.0, 6.0]})
+    rows = cells(tables.cost(timing))
+    assert rows[1][2] == "2.00 (1.00 to 9.00)"
+    assert rows[2] == ["with batch norm", "422,090", "4.00 (2.00 to 6.00)", "3"]
+
+
+def test_table_is_read_by_its_headers_and_escapes_its_text():
+    soup = BeautifulSoup(tables.Table("t", "<b>", ["a", "b"], [["x", "<script>"]])._repr_html_(), "html.parser")
+    assert [th["scope"] for th in soup.find_all("th")] == ["col", "col", "row"]
+    assert soup.find("script") is None
+    assert soup.find(class_="scroll")["tabindex"] == "0"
+    assert soup.find("figcaption").get_text() == "<b>"

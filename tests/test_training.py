@@ -1,0 +1,150 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from bnlib import training
+from bnlib.config import RunConfig
+from bnlib.data import Data
+from bnlib.training import epoch_order, evaluate, fit, start, train_epoch
+
+
+def config(**fields) -> RunConfig:
+    return RunConfig(**{"dataset": "digits", "norm": "batch", "learning_rate": 0.001, "seed": 0, "epochs": 2} | fields)
+
+
+def measured(epoch: training.Epoch) -> tuple:
+    return epoch.train_loss, epoch.train_accuracy, epoch.test_loss, epoch.test_accuracy
+
+
+@pytest.mark.parametrize("norm", ["none", "batch"])
+def test_same_configuration_gives_the_same_bits(norm, tiny_data):
+    first, second = ([measured(e) for e in fit(config(norm=norm), tiny_data)] for _ in range(2))
+    assert first == second
+
+
+def test_training_learns(tiny_data):
+    *_, last = fit(config(epochs=8), tiny_data)
+    assert last.train_accuracy > 0.9
+    assert last.test_accuracy > 0.5
+
+
+@pytest.mark.parametrize("field", [{"seed": 1}, {"learning_rate": 0.002}, {"norm": "none"}, {"batch_size": 50}])
+def test_every_field_changes_the_result(field, tiny_data):
+    changed, base = next(fit(config(**field), tiny_data)), next(fit(config(), tiny_data))
+    assert changed.train_loss != base.train_loss
+
+
+def test_fewer_epochs_are_a_beginning_of_more(tiny_data):
+    short = [measured(e) for e in fit(config(epochs=1), tiny_data)]
+    long = [measured(e) for e in fit(config(epochs=3), tiny_data)]
+    assert long[:1] == short
+    assert len(long) == 3
+
+
+def test_order_depends_on_seed_and_epoch_alone():
+    torch.manual_seed(0)
+    first = epoch_order(3, 5, 100)
+    torch.manual_seed(99)
+    assert torch.equal(first, epoch_order(3, 5, 100))
+    assert not torch.equal(first, epoch_order(3, 6, 100))
+    assert not torch.equal(first, epoch_order(4, 5, 100))
+    assert sorted(first.tolist()) == list(range(100))
+
+
+def test_training_loss_is_the_mean_of_batch_losses(tiny_data):
+    # Without steps (a rate too small to move a float32 weight) the batch losses can be taken from the first weights.
+    c = config(norm="none", learning_rate=1e-30)
+    model, _ = start(c)
+    order = epoch_order(0, 1, 250).split(100)
+    batches = [nn.functional.cross_entropy(model(tiny_data.train.images[i]), tiny_data.train.labels[i]) for i in order]
+    assert [len(i) for i in order] == [100, 100, 50]
+    assert next(fit(c, tiny_data)).train_loss == pytest.approx(np.mean([b.item() for b in batches]), rel=1e-6)
+
+
+def test_training_accuracy_counts_images_as_they_were_trained_on(tiny_data):
+    c = config(norm="none", learning_rate=1e-30)
+    model, optimizer = start(c)
+    _, accuracy = train_epoch(model, optimizer, tiny_data.train, c, epoch=1)
+    correct = (model(tiny_data.train.images).argmax(1) == tiny_data.train.labels).sum().item()
+    assert accuracy == pytest.approx(correct / 250)
+
+
+class Stub(nn.Module):
+    """Logits that say class 0 with probability p, whatever the image, and the others alike."""
+
+    def __init__(self, p: float):
+        super().__init__()
+        self.logits = torch.tensor([p] + [(1 - p) / 9] * 9).log()
+
+    def forward(self, x):
+        return self.logits.expand(len(x), 10)
+
+
+def test_evaluate_weights_short_last_batch_by_size(monkeypatch):
+    monkeypatch.setattr(training, "EVALUATION_BATCH", 4)
+    labels = torch.tensor([0, 0, 0, 0, 1])  # a batch of four that are right, then one that is wrong
+    result = evaluate(Stub(0.5), torch.zeros(5, 1, 28, 28), labels)
+    assert result.accuracy == pytest.approx(4 / 5)
+    assert result.loss == pytest.approx((4 * math.log(2) + math.log(18)) / 5, rel=1e-6)
+
+
+def test_evaluate_leaves_running_statistics_and_mode_unchanged(tiny_data):
+    model, _ = start(config())
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    evaluate(model, tiny_data.test.images, tiny_data.test.labels)
+    assert model.training
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+def test_evaluate_uses_running_statistics(tiny_data):
+    model, _ = start(config())
+    one = evaluate(model, tiny_data.test.images[:1], tiny_data.test.labels[:1])  # batch statistics of one image would be nil
+    model.eval()
+    expected = nn.functional.cross_entropy(model(tiny_data.test.images[:1]), tiny_data.test.labels[:1]).item()
+    assert one.loss == pytest.approx(expected, rel=1e-5)
+
+
+def test_evaluate_refuses_images_without_labels():
+    with pytest.raises(ValueError, match="5 images but 4 labels"):
+        evaluate(Stub(0.5), torch.zeros(5, 1, 28, 28), torch.zeros(4, dtype=torch.int64))
+
+
+def test_diverged_run_is_recorded_and_ends(tiny_data):
+    broken = tiny_data.train.images.clone()
+    broken[0] = float("inf")
+    data = Data("digits", training.Split(broken, tiny_data.train.labels), tiny_data.test, "")
+    (only,) = fit(config(norm="none", epochs=5), data)
+    assert only.diverged
+    assert only.epoch == 1
+    assert all(math.isnan(value) for value in measured(only))
+
+
+@pytest.mark.parametrize("norm", ["none", "batch"])
+def test_learning_rate_of_1000_is_no_crash(norm, tiny_data):
+    history = list(fit(config(norm=norm, learning_rate=1000.0, epochs=3), tiny_data))
+    assert all(np.isfinite(measured(e)).all() != e.diverged for e in history)
+    assert len(history) == 3 or history[-1].diverged
+
+
+def test_bf16_trains_too_and_differs(tiny_data):
+    bf16, fp32 = (next(fit(config(precision=p), tiny_data)) for p in ("bf16", "fp32"))
+    assert bf16.train_loss != fp32.train_loss
+    assert bf16.train_loss == pytest.approx(fp32.train_loss, rel=0.05)
+
+
+def test_fit_restores_the_number_of_threads(tiny_data):
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        list(fit(config(epochs=1), tiny_data))
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_fit_refuses_another_data_set(tiny_data):
+    with pytest.raises(ValueError, match="the run is on mnist, the data are digits"):
+        next(fit(config(dataset="mnist"), tiny_data))
