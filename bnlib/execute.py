@@ -47,9 +47,9 @@ def execute(notebook: Path, output: Path, parameters: dict | None = None) -> Non
         problem = _run(notebook, raw, parameters or {}, sentinel)
         if not raw.exists():
             raise UserError(f"{notebook.name} could not be started: {problem}")
-        ran = nbformat.read(raw, as_version=4)
+        ran = normalised(nbformat.read(raw, as_version=4))
         problem = _problem(ran) or problem or (None if sentinel.exists() else "its last cell never ran to its end")
-        text = nbformat.writes(normalised(ran)) + "\n"
+        text = nbformat.writes(ran) + "\n"
     if problem:
         files.write(failed, text)
         raise UserError(f"{notebook.name} failed: {problem}\n  as far as it got: {failed}")
@@ -82,14 +82,15 @@ def _run(notebook: Path, output: Path, parameters: dict, sentinel: Path) -> str 
 
 def _problem(notebook: nbformat.NotebookNode) -> str | None:
     """Why a notebook that was run cannot pass for finished: an error in it, or code that was never run."""
-    for number, cell in enumerate(notebook.cells, start=1):
-        if cell.cell_type != "code":
+    for cell in notebook.cells:
+        if cell.cell_type != "code" or not cell.source.strip():
             continue
+        where = f"the cell that begins `{cell.source.strip().splitlines()[0]}`"
         for output in cell.outputs:
             if output.output_type == "error":
-                return f"cell {number}: {output.ename}: {str(output.evalue).strip()}"
-        if cell.source.strip() and cell.execution_count is None:
-            return f"cell {number} was never run to its end: the kernel died, or a cell before it left"
+                return f"{output.ename}: {str(output.evalue).strip()} (in {where})"
+        if cell.execution_count is None:
+            return f"{where} was never run to its end: the kernel died, or a cell before it left"
     return None
 
 
@@ -137,6 +138,8 @@ def normalised(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
     notebook, _ = CoalesceStreamsPreprocessor().preprocess(notebook, {})
     notebook.metadata.pop("papermill", None)
     notebook.metadata.pop("widgets", None)
+    # papermill puts a banner above a cell that failed; the error itself says it all.
+    notebook.cells = [cell for cell in notebook.cells if "papermill-error-cell-tag" not in cell.metadata.get("tags", [])]
     for number, cell in enumerate(notebook.cells):
         cell.id = f"cell-{number}"
         for key in ("papermill", "execution"):

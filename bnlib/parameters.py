@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator
 
 from bnlib import UserError
-from bnlib.config import Dataset, Device, Epochs, LearningRate, Precision
+from bnlib.config import Epochs, LearningRate, Precision
 
 
 class Parameters(BaseModel):
@@ -18,9 +18,9 @@ class Parameters(BaseModel):
     learning_rates: tuple[float, ...] = (0.001, 0.005, 0.01)
     seeds: int = Field(default=3, ge=1, le=1000)
     epochs: Epochs = 10
-    dataset: Dataset | Literal["auto"] = "auto"
+    dataset: Literal["mnist", "fashion_mnist", "digits", "auto"] = "auto"
     precision: Precision = "fp32"
-    device: Device | Literal["auto"] = "auto"
+    device: Literal["cpu", "cuda", "mps", "auto"] = "auto"
 
     @field_validator("learning_rates", mode="before")
     @classmethod

@@ -195,6 +195,7 @@ def svg(ax: Axes) -> str:
     buffer = io.StringIO()
     with mpl.rc_context(STYLE):
         ax.figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+        ax.figure.set_layout_engine("none")  # laid out once: another pass would move everything by a hair
     theme = (
         f"<style>svg{{color:{INK};background:#fff}}"
         "@media (prefers-color-scheme:dark){svg{color:#e4e6ea;background:#15171b}}</style>"

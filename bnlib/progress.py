@@ -1,6 +1,7 @@
 """How far the runs are: workers append lines to a log, and one bar, in a notebook or on a terminal, follows it."""
 
 import contextlib
+import io
 import json
 import os
 import sys
@@ -61,7 +62,7 @@ def following(log: str, epochs: int, runs: int, rates: Sequence[float] = (), bar
         unit="epoch",
         leave=not plain,
         disable=epochs == 0,
-        file=open(os.devnull, "w") if plain else None,  # noqa: SIM115
+        file=_Nowhere() if plain else None,
         smoothing=0.05,
         bar_format="{percentage:3.0f}% |{bar:20}| {n_fmt}/{total_fmt} epochs, {remaining} left{postfix}",
     )
@@ -74,6 +75,13 @@ def following(log: str, epochs: int, runs: int, rates: Sequence[float] = (), bar
         stop.set()
         follower.join()
         shown_bar.close()
+
+
+class _Nowhere(io.TextIOBase):
+    """Takes what tqdm would draw where nothing can be drawn over."""
+
+    def write(self, text: str) -> int:
+        return len(text)
 
 
 def _follow(log: str, bar: tqdm, runs: int, rates: list[float], plain: bool, stop: threading.Event) -> None:

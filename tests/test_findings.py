@@ -62,7 +62,11 @@ def test_best_rate_is_the_one_with_the_highest_mean(epochs):
 
 
 def test_cost_is_the_median_of_paired_ratios():
-    rows = [(0.001, seed, norm, s) for seed, pair in enumerate([(1, 2), (2, 3), (4, 4)]) for norm, s in zip(("none", "batch"), pair)]
+    rows = [
+        (0.001, seed, norm, s)
+        for seed, pair in enumerate([(1, 2), (2, 3), (4, 4)])
+        for norm, s in zip(("none", "batch"), pair, strict=True)
+    ]
     timing = pd.DataFrame(rows, columns=["learning_rate", "seed", "norm", "train_seconds"])
     assert "took 1.50 times as long" in findings.cost(timing)
     assert "over 3 pairs of runs, which ranged from 1.00 to 2.00" in findings.cost(timing)
@@ -74,7 +78,10 @@ def test_command_makes_these_records(epochs):
     )
 
 
-@pytest.mark.parametrize(("dataset", "fell_back", "said"), [("digits", True, "could it be downloaded"), ("digits", False, "no download"), ("fashion_mnist", False, "Fashion-MNIST")])
+@pytest.mark.parametrize(
+    ("dataset", "fell_back", "said"),
+    [("digits", True, "could it be downloaded"), ("digits", False, "no download"), ("fashion_mnist", False, "Fashion-MNIST")],
+)
 def test_page_on_other_data_says_so(dataset, fell_back, said):
     notice = findings.notice(dataset, fell_back)
     assert notice.startswith("> **This is not MNIST.**")

@@ -60,7 +60,11 @@ def test_curves_draw_each_seed_its_mean_and_band(epochs):
 
 def test_arms_have_their_colour_line_and_marker_everywhere(two_rates):
     ax = all_figures(two_rates)["across_rates"]
-    drawn = {(line.get_color(), line.get_linestyle()) for line in ax.lines if len(line.get_xdata()) == 2 and line.get_marker() in "os"}
+    drawn = {
+        (line.get_color(), line.get_linestyle())
+        for line in ax.lines
+        if len(line.get_xdata()) == 2 and line.get_marker() in "os"
+    }
     assert drawn >= {("#0173B2", "--"), ("#DE8F05", "-")}
 
 

@@ -4,8 +4,8 @@ import subprocess
 import sys
 import time
 
-import psutil
 import pandas as pd
+import psutil
 import pytest
 from pydantic import ValidationError
 

@@ -20,7 +20,9 @@ def test_stored_run_comes_back_exactly_nan_included():
     assert same(store.get(CONFIG, "data"), EPOCHS)
 
 
-@pytest.mark.parametrize("field", [{"seed": 1}, {"learning_rate": 0.002}, {"norm": "batch"}, {"epochs": 3}, {"precision": "bf16"}])
+@pytest.mark.parametrize(
+    "field", [{"seed": 1}, {"learning_rate": 0.002}, {"norm": "batch"}, {"epochs": 3}, {"precision": "bf16"}]
+)
 def test_another_configuration_is_another_entry(field):
     store.put(CONFIG, "data", EPOCHS)
     assert store.get(CONFIG.model_copy(update=field), "data") is None
@@ -34,7 +36,8 @@ def test_other_data_are_another_entry():
 @pytest.mark.parametrize("part", ["source", "torch", "instruction_set", "accelerator", "threads"])
 def test_another_environment_is_another_entry(part, monkeypatch):
     store.put(CONFIG, "data", EPOCHS)
-    monkeypatch.setattr(store, "environment", lambda real=store.environment(): real | {part: "other"})
+    other = store.environment() | {part: "other"}
+    monkeypatch.setattr(store, "environment", lambda: other)
     assert store.get(CONFIG, "data") is None
 
 

@@ -1,0 +1,138 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import nbformat
+import psutil
+import pytest
+
+from bnlib import UserError, execute, paths
+
+PARAMETERS = "learning_rate = 0.1\nseeds = 3\ndataset = 'digits'\nfast = False\nrates = [0.1]"
+
+
+def test_parameters_reach_the_notebook_and_its_output_is_kept(write_notebook, tmp_path):
+    output = tmp_path / "out.ipynb"
+    execute.execute(write_notebook(PARAMETERS, "print(learning_rate * seeds)"), output, {"learning_rate": 2, "seeds": 4})
+    (printed,) = (o.text for c in nbformat.read(output, 4).cells for o in c.get("outputs", []))
+    assert printed == "8\n"
+
+
+@pytest.mark.parametrize(
+    ("parameters", "said"),
+    [
+        ({"learnin_rate": 0.1}, "has no parameter 'learnin_rate'; it has: learning_rate, seeds, dataset, fast, rates"),
+        ({"learning_rate": "banana"}, "learning_rate='banana' should be a float, like its default 0.1"),
+        ({"learning_rate": float("nan")}, "should be a float"),
+        ({"learning_rate": True}, "should be a float"),
+        ({"seeds": 1e-3}, "seeds=0.001 should be a int, like its default 3"),
+        ({"seeds": True}, "should be a int"),
+        ({"dataset": 1}, "should be a str"),
+        ({"fast": 1}, "should be a bool"),
+        ({"rates": 0.1}, "should be a list"),
+    ],
+)
+def test_wrong_parameter_is_refused_before_the_run(parameters, said, write_notebook, tmp_path, monkeypatch):
+    monkeypatch.setattr(execute, "_run", lambda *_: pytest.fail("it was run"))
+    output = tmp_path / "out.ipynb"
+    output.write_text("as it was")
+    with pytest.raises(UserError, match=r"notebook\.ipynb") as error:
+        execute.execute(write_notebook(PARAMETERS), output, parameters)
+    assert said in str(error.value)
+    assert output.read_text() == "as it was"
+
+
+@pytest.mark.parametrize("source", ["x = 1 + 1", "import os", "x: int = 1\nprint(x)"])
+def test_parameters_cell_of_anything_but_literals_is_refused(source, write_notebook):
+    with pytest.raises(UserError, match="one cell tagged `parameters`"):
+        execute.default_parameters(write_notebook(source))
+
+
+def test_absent_notebook_is_one_line(tmp_path):
+    with pytest.raises(UserError, match=r"absent.ipynb: No such file"):
+        execute.execute(tmp_path / "absent.ipynb", tmp_path / "out.ipynb")
+
+
+@pytest.mark.parametrize(
+    ("cell", "said"),
+    [
+        ("raise ValueError('bad luck')", "ValueError: bad luck"),
+        ("import sys; sys.exit(0)", "SystemExit|never"),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "never run to its end|died"),
+        ("import os; os._exit(0)", "never run to its end|died"),
+    ],
+)
+def test_failed_run_cannot_pass_for_finished(cell, said, write_notebook, tmp_path):
+    output = tmp_path / "out.ipynb"
+    output.write_text("as it was")
+    with pytest.raises(UserError, match=said) as error:
+        execute.execute(write_notebook(PARAMETERS, cell), output)
+    assert output.read_text() == "as it was"
+    failed = tmp_path / "out.failed.ipynb"
+    assert str(failed) in str(error.value)
+    assert nbformat.read(failed, 4).cells[1].source == cell
+
+
+def test_notebook_whose_last_cell_is_not_reached_is_not_finished(write_notebook, tmp_path):
+    with pytest.raises(UserError, match="its last cell never ran to its end"):
+        execute.execute(write_notebook(PARAMETERS, "1 + 1", finish=False), tmp_path / "out.ipynb")
+    assert not (tmp_path / "out.ipynb").exists()
+
+
+def test_later_success_removes_the_failed_notebook(write_notebook, tmp_path):
+    (tmp_path / "out.failed.ipynb").write_text("{}")
+    execute.execute(write_notebook(PARAMETERS), tmp_path / "out.ipynb")
+    assert not (tmp_path / "out.failed.ipynb").exists()
+
+
+def test_two_runs_give_the_same_bytes(write_notebook, tmp_path):
+    notebook = write_notebook(PARAMETERS, "import sys\nfor i in range(9):\n    print(i)\n    sys.stdout.flush()")
+    for name in ("a", "b"):
+        execute.execute(notebook, tmp_path / f"{name}.ipynb", {"seeds": 2})
+    assert (tmp_path / "a.ipynb").read_bytes() == (tmp_path / "b.ipynb").read_bytes()
+    assert str(tmp_path) not in (tmp_path / "a.ipynb").read_text()
+
+
+def test_notebook_runs_in_its_own_folder(write_notebook, tmp_path):
+    (tmp_path / "beside.txt").write_text("here")
+    execute.execute(write_notebook(PARAMETERS, "assert open('beside.txt').read() == 'here'"), tmp_path / "out.ipynb")
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_signal_leaves_no_kernel_and_no_notebook(name, write_notebook, tmp_path):
+    notebook = write_notebook(PARAMETERS, "import time\ntime.sleep(100)")
+    command = [sys.executable, "-m", "bnlib.execute", str(notebook), str(tmp_path / "out.ipynb")]
+    environment = os.environ | {"PYTHONPATH": str(paths.ROOT)}
+    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
+        children = []
+        for _ in range(100):
+            children = psutil.Process(process.pid).children(recursive=True)
+            if any("ipykernel" in " ".join(child.cmdline()) for child in children):
+                break
+            time.sleep(0.1)
+        time.sleep(2)
+        process.send_signal(getattr(signal, name))
+        _, said = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert said == "interrupted; the notebook was not written\n"
+    _, alive = psutil.wait_procs(children, timeout=5)
+    assert children
+    assert not alive
+    assert not (tmp_path / "out.ipynb").exists()
+
+
+def test_command_line_says_what_is_wrong_in_one_line(write_notebook, tmp_path, capsys):
+    notebook = write_notebook(PARAMETERS)
+    assert execute.main([str(notebook), str(tmp_path / "out.ipynb"), "-p", "learnin_rate", "0.1"]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("error: notebook.ipynb has no parameter 'learnin_rate'; it has: learning_rate")
+    assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize("name", ["learning_rate", "report"])
+def test_every_notebook_ends_by_saying_so(name):
+    cells = nbformat.read(paths.NOTEBOOKS / f"{name}.ipynb", 4).cells
+    assert cells[-1].source.splitlines()[-1] == "execute.finish()"
+    assert execute.default_parameters(paths.NOTEBOOKS / f"{name}.ipynb")

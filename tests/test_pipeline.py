@@ -1,0 +1,205 @@
+"""`make report` end to end on the digits: the real notebooks, kernels, records and pages; then in a real browser."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from bs4 import BeautifulSoup
+
+from bnlib import files, paths, pipeline
+
+SMALL = {"DATASET": "digits", "LEARNING_RATES": "0.001 1e-3 1000", "SEEDS": "2", "EPOCHS": "2", "PYTHON": sys.executable}
+
+
+def make(folder: Path, *goals: str, **variables: str) -> subprocess.CompletedProcess:
+    """`make report` in this checkout, with data, cache and reports in `folder`."""
+    places = {"BNLIB_CACHE": str(folder / "cache"), "REPORTS": str(folder / "reports"), "DATA_DIR": str(folder / "data")}
+    settings = SMALL | variables
+    arguments = [f"{name}={value}" for name, value in settings.items()]
+    environment = os.environ | places
+    command = ["make", "--no-print-directory", *(goals or ("report",)), f"REPORTS={places['REPORTS']}", *arguments]
+    command.append(f"DATA_DIR={places['DATA_DIR']}")
+    return subprocess.run(command, cwd=paths.ROOT, env=environment, capture_output=True, text=True, timeout=300)
+
+
+def contents(folder: Path) -> dict[str, str]:
+    """SHA-256 of every file of a report."""
+    return {str(p.relative_to(folder)): files.sha256(p) for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A finished report and what the terminal said of it."""
+    folder = tmp_path_factory.mktemp("made")
+    result = make(folder)
+    assert result.returncode == 0, result.stderr
+    return folder, result
+
+
+@pytest.fixture
+def copied(made, tmp_path):
+    """A copy of the finished report's folder under its own name, for tests that change it."""
+    folder, _ = made
+    saved = tmp_path / "saved"
+    shutil.copytree(folder, saved)
+    yield folder
+    shutil.rmtree(folder)
+    shutil.copytree(saved, folder)
+
+
+def test_report_has_its_pages_data_and_figures(made):
+    folder, result = made
+    report = folder / "reports/digits"
+    assert sorted(contents(report)) == [
+        "answer-1.svg",
+        "answer-2.svg",
+        "data/epochs.csv",
+        "data/provenance.json",
+        "data/timing.csv",
+        "index.html",
+        "learning-rate-0.001.html",
+        "learning-rate-1000.html",
+    ]
+    assert re.search(r"reports/digits/index.html was made in \d+ s", result.stdout)
+
+
+def test_rate_written_twice_is_run_once(made):
+    epochs = pd.read_csv(made[0] / "reports/digits/data/epochs.csv")
+    assert sorted(epochs.learning_rate.unique()) == [0.001, 1000]
+    assert not epochs.duplicated(["norm", "learning_rate", "seed", "epoch"]).any()
+    assert (epochs.groupby(["norm", "learning_rate"]).seed.nunique() == 2).all()
+
+
+def test_terminal_shows_how_far_the_runs_are(made):
+    said = made[1].stderr
+    assert re.search(r"\d+% \|.*\| \d+/16 epochs, \S+ left, learning rate 1000 \(2 of 2\), run \d of 8 .*epoch \d", said)
+
+
+def test_links_between_pages_and_data_lead_somewhere(made):
+    report = made[0] / "reports/digits"
+    for page in report.glob("*.html"):
+        for link in BeautifulSoup(page.read_text(), "html.parser").find_all("a"):
+            target = link["href"].partition("#")[0]
+            assert "://" in target or (report / target).exists(), f"{page.name}: {target}"
+
+
+def test_page_says_which_data_made_it(made):
+    for page in (made[0] / "reports/digits").glob("*.html"):
+        assert "This is not MNIST." in BeautifulSoup(page.read_text(), "html.parser").find("blockquote").get_text()
+
+
+def test_numbers_on_the_page_come_from_the_records(made):
+    report = made[0] / "reports/digits"
+    epochs = pd.read_csv(report / "data/epochs.csv")
+    chosen = epochs[(epochs.learning_rate == 0.001) & (epochs.norm == "batch") & (epochs.epoch == 2)]
+    mean = f"{100 * chosen.test_accuracy.mean():.2f}"
+    table = BeautifulSoup((report / "index.html").read_text(), "html.parser").find(id="tab-rate-0.001")
+    assert mean in table.find_all("tr")[-1].find_all("td")[1].get_text()
+
+
+def test_nothing_of_this_machine_s_folders_is_on_the_pages(made):
+    for page in (made[0] / "reports/digits").rglob("*"):
+        if page.is_file():
+            text = page.read_text()
+            assert str(made[0]) not in text
+            assert str(paths.ROOT) not in text
+
+
+def test_second_report_does_nothing_and_says_so(made):
+    before = contents(made[0])
+    result = make(made[0])
+    assert result.returncode == 0
+    assert result.stdout.strip().endswith("reports/digits/index.html is up to date: nothing to do")
+    assert result.stderr == ""
+    assert contents(made[0]) == before
+
+
+def test_another_rate_adds_its_page_and_leaves_the_runs_of_the_others(copied):
+    before = {path.name for path in (copied / "cache/runs").iterdir()}
+    result = make(copied, LEARNING_RATES="0.001 0.002")
+    assert result.returncode == 0, result.stderr
+    assert "Runs: 1 learning rates" in result.stdout
+    assert len({path.name for path in (copied / "cache/runs").iterdir()} - before) == 4
+    pages = {path.name for path in (copied / "reports/digits").glob("*.html")}
+    assert pages == {"index.html", "learning-rate-0.001.html", "learning-rate-0.002.html"}
+
+
+def test_edited_page_is_made_again_to_the_same_bytes(copied):
+    before = contents(copied / "reports")
+    (copied / "reports/digits/index.html").write_text("edited")
+    (copied / "reports/digits/learning-rate-1000.html").unlink()
+    result = make(copied)
+    assert "Runs:" not in result.stdout
+    assert "was made in" in result.stdout
+    assert contents(copied / "reports") == before
+
+
+@pytest.mark.parametrize(
+    ("variables", "said"),
+    [
+        ({"LEARNING_RATES": "banana"}, "error: LEARNING_RATES=\"banana\": 'banana' is not a learning rate"),
+        ({"LEARNING_RATES": ""}, 'error: LEARNING_RATES="": names no learning rate'),
+        ({"EPOCHS": "0"}, 'error: EPOCHS="0": '),
+        ({"SEEDS": "x"}, 'error: SEEDS="x": '),
+        ({"WORKERS": "0"}, 'error: WORKERS="0": '),
+        ({"DATASET": "foo"}, 'error: DATASET="foo": '),
+        ({"PRECISION": "fp7"}, 'error: PRECISION="fp7": '),
+    ],
+)
+def test_bad_input_is_one_line_and_changes_nothing(made, variables, said):
+    before = contents(made[0])
+    result = make(made[0], **variables)
+    assert result.returncode != 0
+    assert result.stderr.startswith(said)
+    assert [line for line in result.stderr.splitlines() if not line.startswith("make:")][1:] == []
+    assert contents(made[0]) == before
+
+
+def test_two_reports_at_once_are_refused(made):
+    from filelock import FileLock
+
+    with FileLock(made[0] / "cache/report.lock"):
+        result = make(made[0])
+    assert result.returncode != 0
+    assert "another `make report` is at work" in result.stderr
+
+
+def test_failing_notebook_leaves_the_finished_report_as_it_was(copied, monkeypatch, tmp_path):
+    notebooks = tmp_path / "notebooks"
+    shutil.copytree(paths.NOTEBOOKS, notebooks)
+    path = notebooks / "report.ipynb"
+    broken = json.loads(path.read_text())
+    broken["cells"][-1]["source"] = ["raise RuntimeError('broken on purpose')"]
+    path.write_text(json.dumps(broken))
+    monkeypatch.setattr(paths, "NOTEBOOKS", notebooks)
+    monkeypatch.setenv("BNLIB_CACHE", str(copied / "cache"))
+    monkeypatch.setenv("REPORTS", str(copied / "reports"))
+    before = contents(copied / "reports")
+    for name in ("DATASET", "LEARNING_RATES", "SEEDS", "EPOCHS"):
+        monkeypatch.setenv(name, SMALL[name])
+    assert pipeline.main() == 1
+    assert contents(copied / "reports") == before
+    assert (copied / "cache/executed/digits/report.failed.ipynb").exists()
+
+
+def test_fall_back_is_said_on_the_terminal_and_on_the_page(made, monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(pipeline.data.raw, "_download", lambda name, root: "no network")
+    for name, value in (SMALL | {"DATASET": "auto", "LEARNING_RATES": "0.001"}).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("BNLIB_CACHE", str(made[0] / "cache"))  # its runs are there already
+    executed = made[0] / "cache/executed"
+    saved = shutil.copytree(executed, tmp_path / "saved")
+    try:
+        assert pipeline.main() == 0
+    finally:
+        shutil.rmtree(executed)
+        shutil.copytree(saved, executed)
+    assert "WARNING: MNIST is neither in the data folder nor can it be downloaded" in capsys.readouterr().err
+    page = (tmp_path / "reports/digits/index.html").read_text()
+    assert "MNIST was neither in the data folder nor could it be downloaded" in BeautifulSoup(page, "html.parser").get_text()

@@ -1,0 +1,101 @@
+"""What the project's files say of one another."""
+
+import ast
+import re
+import subprocess
+import tomllib
+
+import nbformat
+import pandas as pd
+import pytest
+import yaml
+
+from bnlib import execute, findings, paths
+from bnlib.parameters import Parameters
+
+ROOT = paths.ROOT
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+DIRECT = PROJECT["dependencies"] + PROJECT["optional-dependencies"]["dev"]
+LOCK = (ROOT / "requirements.lock").read_text()
+NOTEBOOKS = sorted(paths.NOTEBOOKS.glob("*.ipynb"))
+
+
+def test_every_direct_dependency_is_pinned_and_locked_at_its_version():
+    locked = set(re.findall(r"^([a-z0-9.-]+==[^ ;\\]+)", LOCK, flags=re.MULTILINE))
+    assert all("==" in requirement for requirement in DIRECT)
+    assert {requirement.lower() for requirement in DIRECT} <= locked
+
+
+def test_everything_locked_has_hashes_and_no_address():
+    entries = re.split(r"\n(?=[a-z0-9])", LOCK)[1:]
+    assert len(entries) > 100
+    assert all("--hash=sha256:" in entry for entry in entries)
+    assert "://" not in LOCK
+    assert "index-url" not in LOCK
+
+
+def test_conda_users_get_the_locked_set():
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text())
+    *conda, pip = environment["dependencies"]
+    assert pip == {"pip": ["-r requirements.lock"]}
+    (python,) = (entry.removeprefix("python=") for entry in conda if entry.startswith("python="))
+    minimum = PROJECT["requires-python"].removeprefix(">=")
+    assert tuple(map(int, python.split("."))) >= tuple(map(int, minimum.split(".")))
+
+
+def test_makefile_parameters_exist_in_notebook():
+    known = execute.default_parameters(paths.NOTEBOOKS / "learning_rate.ipynb")
+    singular = {"learning_rates": "learning_rate"}
+    assert {singular.get(name, name) for name in Parameters.model_fields} <= set(known)
+
+
+def test_makefile_help_names_every_target_people_type():
+    said = subprocess.run(["make", "-s", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    for target in ("report", "test", "lab", "lint", "clean", "help"):
+        assert f"make {target} " in said
+    for variable in ("LEARNING_RATES", "SEEDS", "EPOCHS", "DATASET", "DATA_DIR", "WORKERS", "PRECISION", "DEVICE", "REPORTS"):
+        assert f"{variable}=" in said
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+class TestNotebook:
+    def cells(self, path, kind="code"):
+        return [cell for cell in nbformat.read(path, 4).cells if cell.cell_type == kind]
+
+    def test_holds_only_outputs_that_its_tests_check(self, path):
+        for cell in self.cells(path):
+            checked = "nbval-check-output" in cell.metadata.get("tags", [])
+            assert bool(cell.outputs) == checked
+            assert cell.execution_count is None
+
+    def test_cells_are_short(self, path):
+        for cell in self.cells(path):
+            lines = cell.source.splitlines()
+            assert len(lines) <= 8, lines[0]
+
+    def test_parameters_are_literals_with_comments(self, path):
+        (cell,) = (c for c in self.cells(path) if "parameters" in c.metadata.get("tags", []))
+        assert all(isinstance(node.value, ast.Constant) for node in ast.parse(cell.source).body)
+
+    def test_code_cells_follow_prose(self, path):
+        text = " ".join(cell.source for cell in self.cells(path, "markdown"))
+        code = [cell for cell in self.cells(path) if not {"hidden", "parameters"} & set(cell.metadata.get("tags", []))]
+        assert len(text.split()) > 8 * len(code)
+
+    def test_prose_holds_no_typed_result(self, path):
+        for cell in self.cells(path, "markdown"):
+            prose = re.sub(r"\$[^$]*\$|\([^)]*\)|`[^`]*`", "", cell.source)  # not formulas, references or code
+            assert not re.search(r"\d+\.\d{2,}|\d\s?%", prose), cell.source
+
+
+def test_readme_gives_the_answer_of_the_committed_report():
+    epochs = pd.read_csv(ROOT / "reports/mnist/data/epochs.csv")
+    readme = " ".join((ROOT / "README.md").read_text().split())
+    assert findings.answer(epochs) in readme
+
+
+def test_readme_links_lead_somewhere():
+    for target in re.findall(r"\]\(([^)#]+)\)|src=\"([^\"]+)\"", (ROOT / "README.md").read_text()):
+        path = target[0] or target[1]
+        if "://" not in path:
+            assert (ROOT / path).exists(), path
