@@ -5,8 +5,6 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from bnlib import models
-
 Dataset = Literal["mnist", "fashion_mnist", "digits"]
 Precision = Literal["fp32", "bf16"]
 Device = Literal["cpu", "cuda", "mps"]
@@ -15,6 +13,8 @@ Epochs = Annotated[int, Field(ge=1, le=10_000)]
 
 
 def _known_norm(norm: str) -> str:
+    from bnlib import models  # brings torch, which takes seconds to import; `make report` checks what is to do without it
+
     if norm not in models.NORMS:
         raise ValueError(f"known norms: {', '.join(models.NORMS)}")
     return norm

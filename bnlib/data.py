@@ -11,7 +11,6 @@ from torch import Tensor
 
 from bnlib import paths, raw
 
-NAMES = ("mnist", "fashion_mnist", "digits")
 MEAN, STANDARD_DEVIATION = 0.5, 0.5  # of pixels in [0, 1]; the original's values, not the data set's own
 CLASSES = {
     "mnist": tuple("0123456789"),
@@ -57,14 +56,14 @@ def load(name: str, root: Path | None = None) -> Data:
     """Loads a data set, after checking its files; what is missing or damaged is fetched where that is possible.
 
     Args:
-        name: one of `NAMES`, or `auto`: MNIST where it lies in `root` or can be downloaded, else `digits`.
+        name: one of `raw.NAMES`, or `auto`: MNIST where it lies in `root` or can be downloaded, else `digits`.
         root: the data folder; `paths.data()` by default. `digits` needs none.
 
     Raises:
         ValueError: unknown name.
         UserError: the files are missing or damaged and cannot be fetched.
     """
-    name = choose(name, root)
+    name = raw.choose(name, root)
     return _digits() if name == "digits" else _idx(name, root or paths.data())
 
 
@@ -74,32 +73,12 @@ def load_once(name: str) -> Data:
     return load(name)
 
 
-def choose(name: str, root: Path | None = None) -> str:
-    """The data set that `name` stands for, its files ready; `auto` becomes `mnist` or, out of reach, `digits`.
-
-    Raises:
-        ValueError: unknown name.
-        UserError: `name` is a data set of its own and its files cannot be had.
-    """
-    if name not in (*NAMES, "auto"):
-        raise ValueError(f"unknown data set {name!r}; known: auto, {', '.join(NAMES)}")
-    if name == "digits":
-        return name
-    try:
-        raw.ensure("mnist" if name == "auto" else name, root or paths.data())
-    except raw.Unreachable:  # damaged files are an error in any case: only absent ones make `auto` fall back
-        if name == "auto":
-            return "digits"
-        raise
-    return "mnist" if name == "auto" else name
-
-
 def checksum(name: str, root: Path | None = None) -> str:
     """SHA-256 over a data set's raw bytes, read afresh: for MNIST over its four files, for digits over its two arrays."""
     if name == "digits":
         pixels, labels = _digits_arrays()
         return hashlib.sha256(pixels.tobytes() + labels.tobytes()).hexdigest()
-    sums = raw.checksums(name, root or paths.data())
+    sums = raw.checksums(name, root)
     return hashlib.sha256("".join(sums[file] for file in sorted(sums)).encode()).hexdigest()
 
 
@@ -110,7 +89,7 @@ def normalise(pixels: Tensor) -> Tensor:
 
 def _idx(name: str, root: Path) -> Data:
     def split(which: str) -> Split:
-        pixels, labels = raw.read(name, root, which)
+        pixels, labels = map(torch.from_numpy, raw.read(name, root, which))
         return Split(normalise(pixels.float().div(255)), labels.long())
 
     return Data(name, split("train"), split("test"), checksum(name, root))

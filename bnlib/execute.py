@@ -6,20 +6,17 @@ and leaves a half-run notebook under the final name; none of that gets past here
 
 import argparse
 import ast
-import contextlib
 import logging
 import math
 import os
-import signal
 import sys
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import nbformat
-import psutil
 
 from bnlib import UserError, files, paths
+from bnlib.signals import terminable
 
 SENTINEL = "BNLIB_SENTINEL"  # names the file that a notebook's last cell writes
 
@@ -145,28 +142,6 @@ def normalised(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
         for key in ("papermill", "execution"):
             cell.metadata.pop(key, None)
     return notebook
-
-
-@contextlib.contextmanager
-def terminable() -> Iterator[None]:
-    """Ctrl-C, SIGTERM and SIGHUP kill the kernel and its workers at once, then end the block with KeyboardInterrupt.
-
-    papermill passes no signal on, and asks a busy kernel to leave for several seconds before it ends it.
-    """
-
-    def interrupt(number: int, _frame: object) -> None:
-        for process in psutil.Process().children(recursive=True):
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.kill()
-        raise KeyboardInterrupt(signal.Signals(number).name)
-
-    names = [name for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
-    before = {name: signal.signal(getattr(signal, name), interrupt) for name in names}
-    try:
-        yield
-    finally:
-        for name, handler in before.items():
-            signal.signal(getattr(signal, name), handler)
 
 
 def _literal(text: str) -> object:

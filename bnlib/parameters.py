@@ -4,6 +4,7 @@ import os
 from collections.abc import Mapping
 from typing import Literal
 
+import joblib
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator
 
 from bnlib import UserError
@@ -53,3 +54,15 @@ def read(variables: Mapping[str, str] = os.environ) -> Parameters:
         name = str(first["loc"][0])
         reason = first["msg"].removeprefix("Value error, ")
         raise UserError(f'{name.upper()}="{given[name]}": {reason[:1].lower()}{reason[1:]}') from None
+
+
+def worker_count() -> int:
+    """Worker processes to use: the variable `WORKERS`, else one for each core this process may use.
+
+    Raises:
+        UserError: the variable is not a whole number from 1 on.
+    """
+    text = os.environ.get("WORKERS", str(joblib.cpu_count()))
+    if not text.isdecimal() or int(text) < 1:
+        raise UserError(f'WORKERS="{text}": should be a whole number from 1 on')
+    return int(text)

@@ -7,13 +7,22 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from bnlib import UserError, data, files, paths, progress, provenance, stamps, store
+# No torch here nor in what these import: it takes seconds, and most often there is little to do.
+from bnlib import UserError, files, paths, progress, provenance, raw, stamps
 from bnlib.config import rate_name
-from bnlib.parameters import Parameters, read
-from bnlib.runs import resolve_device, worker_count
+from bnlib.parameters import Parameters, read, worker_count
+from bnlib.signals import terminable
 
 PACKAGE = Path(__file__).parent
-PAGE_ONLY = {"execute.py", "parameters.py", "pipeline.py", "progress.py", "render.py", "stamps.py"}  # no number hangs on these
+PAGE_ONLY = {
+    "execute.py",
+    "parameters.py",
+    "pipeline.py",
+    "progress.py",
+    "render.py",
+    "signals.py",
+    "stamps.py",
+}  # no number hangs on these
 
 
 class Pipeline:
@@ -21,18 +30,17 @@ class Pipeline:
 
     def __init__(self, parameters: Parameters):
         self.parameters = parameters
-        self.dataset = data.choose(parameters.dataset)
+        self.dataset = raw.choose(parameters.dataset)
         self.fell_back = parameters.dataset == "auto" and self.dataset == "digits"
-        self.device = resolve_device(parameters.device)
         self.report = paths.report(self.dataset)
         self.executed = paths.cache() / "executed" / self.dataset
         self.records = self.executed / "records"
         code = [path for path in PACKAGE.glob("*.py") if path.name not in PAGE_ONLY]
         self.common = {
             "code": stamps.sources(code),
-            "data": data.checksum(self.dataset),
+            "data": raw.checksums(self.dataset),
             "versions": provenance.versions(),
-            "environment": store.environment() | {"cpu": provenance.cpu()},
+            "machine": provenance.machine(),
         }
 
     def run(self) -> bool:
@@ -48,7 +56,7 @@ class Pipeline:
 
     def _rate_inputs(self, rate: float) -> dict:
         p = self.parameters
-        asked = {"rate": rate, "seeds": p.seeds, "epochs": p.epochs, "precision": p.precision, "device": self.device}
+        asked = {"rate": rate, "seeds": p.seeds, "epochs": p.epochs, "precision": p.precision, "device": p.device}
         notebook = stamps.sources([paths.NOTEBOOKS / "learning_rate.ipynb"])
         return self.common | {"asked": asked, "notebook": notebook, "fell_back": self.fell_back}
 
@@ -73,7 +81,7 @@ class Pipeline:
 
         p, output, folder = self.parameters, self._rate_path(rate), self.records / rate_name(rate)
         values = {"dataset": self.dataset, "learning_rate": rate, "seeds": p.seeds, "epochs": p.epochs}
-        values |= {"precision": p.precision, "device": self.device, "fell_back": self.fell_back}
+        values |= {"precision": p.precision, "device": p.device, "fell_back": self.fell_back}
         with paths.variables({"BNLIB_RECORDS": str(folder)}):
             execute(paths.NOTEBOOKS / "learning_rate.ipynb", output, values)
         written = [output, *sorted((folder / self.dataset).iterdir())]
@@ -82,8 +90,6 @@ class Pipeline:
     # The report: records of all rates -> data beside the page, executed notebook
 
     def _make_report(self) -> bool:
-        from bnlib import records
-
         folders = [self.records / rate_name(rate) / self.dataset for rate in self.parameters.learning_rates]
         inputs = self.common | {
             "notebook": stamps.sources([paths.NOTEBOOKS / "report.ipynb"]),
@@ -95,6 +101,7 @@ class Pipeline:
         stamp = output.with_suffix(".json")
         if stamps.is_fresh(stamp, inputs):
             return False
+        from bnlib import records
         from bnlib.execute import execute
 
         print("Report: tables, plots and findings from the records")
@@ -157,6 +164,10 @@ def make(parameters: Parameters) -> None:
     """
     began = time.monotonic()
     worker_count()  # a wrong WORKERS is said now, not by a kernel
+    if parameters.device != "auto":
+        from bnlib.runs import resolve_device
+
+        resolve_device(parameters.device)
     pipeline = Pipeline(parameters)
     if pipeline.fell_back:
         print(
@@ -172,8 +183,6 @@ def make(parameters: Parameters) -> None:
 
 def main() -> int:
     """`python -m bnlib.pipeline`, its parameters in variables; returns the exit status."""
-    from bnlib.execute import terminable
-
     try:
         parameters = read()
         paths.cache().mkdir(parents=True, exist_ok=True)

@@ -5,9 +5,7 @@ import json
 import platform
 from pathlib import Path
 
-from bnlib import files, store
-from bnlib.config import RunConfig
-from bnlib.data import Data
+from bnlib import files
 
 PACKAGES = ("torch", "torchvision", "numpy", "scipy", "pandas", "scikit-learn", "matplotlib", "papermill", "nbconvert")
 
@@ -25,8 +23,16 @@ def cpu() -> str:
     return names[0] if names else platform.processor() or platform.machine()
 
 
-def describe(configs: list[RunConfig], data: Data) -> dict[str, str]:
-    """Everything stated about runs that share all but their norm and seed, as text by name."""
+def machine() -> dict[str, str | list[str]]:
+    """What can be told of the machine at once: another processor or accelerator may give other bits."""
+    accelerators = sorted(path.name for path in Path("/dev").glob("nvidia[0-9]*"))
+    return {"cpu": cpu(), "machine": platform.machine(), "system": platform.system(), "accelerators": accelerators}
+
+
+def describe(configs: list, data) -> dict[str, str]:
+    """Everything stated about runs (`RunConfig`s that share all but norm and seed) on `data`, as text by name."""
+    from bnlib import store  # brings torch, which a look at what is to do need not import
+
     config = configs[0]
     environment = store.environment()
     return {

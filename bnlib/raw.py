@@ -4,17 +4,17 @@ import http.client
 import shutil
 import socket
 import tempfile
+import urllib.request
 from pathlib import Path
 
 import numpy as np
-import torch
 from filelock import FileLock
-from torch import Tensor
 
-from bnlib import UserError, files
+from bnlib import UserError, files, paths
 
 TIMEOUT = 20.0  # seconds without a byte until a download is given up
 
+NAMES = ("mnist", "fashion_mnist", "digits")
 FOLDERS = {"mnist": "MNIST/raw", "fashion_mnist": "FashionMNIST/raw"}
 PARTS = {
     "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", 60_000),
@@ -32,8 +32,39 @@ SHA256 = {
 }
 
 
+# Where torchvision downloads from: tried first, since importing torchvision takes longer than seeing that there is no network.
+HOSTS = {
+    "mnist": (("ossci-datasets.s3.amazonaws.com", 443), ("yann.lecun.com", 80)),
+    "fashion_mnist": (("fashion-mnist.s3-website.eu-central-1.amazonaws.com", 80),),
+}
+
+
 class Unreachable(UserError):
     """Files are absent and cannot be downloaded."""
+
+
+def choose(name: str, root: Path | None = None) -> str:
+    """The data set that `name` stands for, its files ready; `auto` becomes `mnist` or, out of reach, `digits`.
+
+    Args:
+        name: one of `NAMES`, or `auto`.
+        root: the data folder; `paths.data()` by default. `digits` needs none.
+
+    Raises:
+        ValueError: unknown name.
+        UserError: files are damaged and cannot be fetched, or those of a data set asked for by name cannot be had.
+    """
+    if name not in (*NAMES, "auto"):
+        raise ValueError(f"unknown data set {name!r}; known: auto, {', '.join(NAMES)}")
+    if name == "digits":
+        return name
+    try:
+        ensure("mnist" if name == "auto" else name, root or paths.data())
+    except Unreachable:  # damaged files are an error in any case: only absent ones make `auto` fall back
+        if name == "auto":
+            return "digits"
+        raise
+    return "mnist" if name == "auto" else name
 
 
 def ensure(name: str, root: Path) -> None:
@@ -116,6 +147,9 @@ def _replace(name: str, root: Path, problems: dict[str, str]) -> None:
 
 def _download(name: str, root: Path) -> str | None:
     """Downloads with torchvision, from its mirrors and with its progress bar; returns why it failed, if it did."""
+    reason = _unreachable(name)
+    if reason:
+        return reason
     from torchvision import datasets  # slow to import, and not needed once the files are there
 
     kind = {"mnist": datasets.MNIST, "fashion_mnist": datasets.FashionMNIST}[name]
@@ -134,20 +168,36 @@ def _download(name: str, root: Path) -> str | None:
     return None
 
 
+def _unreachable(name: str) -> str | None:
+    """Why none of the hosts answers, if so; not asked where a proxy stands between."""
+    if urllib.request.getproxies():
+        return None
+    reason = None
+    for host in HOSTS[name]:
+        try:
+            socket.create_connection(host, timeout=TIMEOUT).close()
+            return None
+        except OSError as error:
+            reason = f"{host[0]}: {error.strerror or error}"
+    return reason
+
+
 def _last_line(error: Exception) -> str:
     lines = str(error).strip().splitlines()
     return lines[-1].strip("<>") if lines else type(error).__name__
 
 
-def read(name: str, root: Path, which: str) -> tuple[Tensor, Tensor]:
+def read(name: str, root: Path, which: str) -> tuple[np.ndarray, np.ndarray]:
     """The `train` or `test` split as (N, 28, 28) uint8 pixels and (N,) uint8 labels; call `ensure` first."""
     folder = root / FOLDERS[name]
     images, labels, count = PARTS[which]
     pixels = np.fromfile(folder / images, dtype=np.uint8, offset=16).reshape(count, 28, 28)
-    return torch.from_numpy(pixels), torch.from_numpy(np.fromfile(folder / labels, dtype=np.uint8, offset=8))
+    return pixels, np.fromfile(folder / labels, dtype=np.uint8, offset=8)
 
 
-def checksums(name: str, root: Path) -> dict[str, str]:
-    """SHA-256 of each raw file, read afresh."""
-    folder = root / FOLDERS[name]
+def checksums(name: str, root: Path | None = None) -> dict[str, str]:
+    """SHA-256 of each raw file, read afresh; none for `digits`, which a version of scikit-learn determines."""
+    if name == "digits":
+        return {}
+    folder = (root or paths.data()) / FOLDERS[name]
     return {file: files.sha256(folder / file) for part in PARTS.values() for file in part[:2]}

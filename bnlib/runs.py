@@ -11,10 +11,11 @@ import torch
 from bnlib import UserError, models, progress, store
 from bnlib.config import RunConfig
 from bnlib.data import Data, load_once
+from bnlib.parameters import worker_count
 from bnlib.records import Records, collect
 from bnlib.training import Epoch, fit
 
-__all__ = ["RunConfig", "paired_configs", "resolve_device", "run_all", "worker_count"]
+__all__ = ["RunConfig", "paired_configs", "resolve_device", "run_all"]
 
 
 def paired_configs(*, seeds: int, **fields) -> list[RunConfig]:
@@ -74,18 +75,6 @@ def _end_with(parent: int) -> None:
 
     if not any(thread.name == "end-with-parent" for thread in threading.enumerate()):
         threading.Thread(target=watch, name="end-with-parent", daemon=True).start()
-
-
-def worker_count() -> int:
-    """Worker processes to use: the variable `WORKERS`, else one for each core this process may use.
-
-    Raises:
-        UserError: the variable is not a whole number from 1 on.
-    """
-    text = os.environ.get("WORKERS", str(joblib.cpu_count()))
-    if not text.isdecimal() or int(text) < 1:
-        raise UserError(f'WORKERS="{text}": should be a whole number from 1 on')
-    return int(text)
 
 
 def resolve_device(device: str) -> str:

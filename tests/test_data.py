@@ -39,14 +39,14 @@ def test_auto_falls_back_to_digits_only_when_mnist_is_out_of_reach(monkeypatch):
         raise raw.Unreachable("away")
 
     monkeypatch.setattr(raw, "ensure", unreachable)
-    assert data.choose("auto") == "digits"
+    assert raw.choose("auto") == "digits"
     with pytest.raises(raw.Unreachable):
-        data.choose("mnist")
+        raw.choose("mnist")
 
 
 def test_auto_takes_mnist_where_it_is(monkeypatch):
     monkeypatch.setattr(raw, "ensure", lambda name, root: None)
-    assert data.choose("auto") == "mnist"
+    assert raw.choose("auto") == "mnist"
 
 
 def test_auto_does_not_hide_a_damaged_file(monkeypatch):
@@ -55,7 +55,7 @@ def test_auto_does_not_hide_a_damaged_file(monkeypatch):
 
     monkeypatch.setattr(raw, "ensure", damaged)
     with pytest.raises(UserError, match="damaged"):
-        data.choose("auto")
+        raw.choose("auto")
 
 
 def test_unknown_data_set_lists_the_known_ones():

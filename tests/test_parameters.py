@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from bnlib import UserError, paths
 from bnlib.config import rate_name
-from bnlib.parameters import Parameters, read
+from bnlib.parameters import Parameters, read, worker_count
 
 
 @pytest.mark.parametrize(
@@ -54,3 +54,16 @@ def test_defaults_are_those_of_the_makefile():
 @given(st.lists(st.floats(min_value=1e-9, max_value=1e9), min_size=1))
 def test_rates_survive_being_written(rates):
     assert read({"LEARNING_RATES": " ".join(map(rate_name, rates))}).learning_rates == tuple(sorted(set(rates)))
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "x", "1.5", ""])
+def test_wrong_workers_is_one_line(text, monkeypatch):
+    monkeypatch.setenv("WORKERS", text)
+    with pytest.raises(UserError, match=f'WORKERS="{text}": should be a whole number from 1 on'):
+        worker_count()
+
+
+def test_workers_default_to_the_cores(monkeypatch):
+    assert worker_count() >= 1
+    monkeypatch.setenv("WORKERS", "7")
+    assert worker_count() == 7

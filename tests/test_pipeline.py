@@ -189,7 +189,7 @@ def test_failing_notebook_leaves_the_finished_report_as_it_was(copied, monkeypat
 
 
 def test_fall_back_is_said_on_the_terminal_and_on_the_page(made, monkeypatch, tmp_path, capsys):
-    monkeypatch.setattr(pipeline.data.raw, "_download", lambda name, root: "no network")
+    monkeypatch.setattr(pipeline.raw, "_download", lambda name, root: "no network")
     for name, value in (SMALL | {"DATASET": "auto", "LEARNING_RATES": "0.001"}).items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("BNLIB_CACHE", str(made[0] / "cache"))  # its runs are there already

@@ -5,8 +5,10 @@ import gzip
 import hashlib
 import http.server
 import os
+import socket
 import threading
 import time
+import urllib.parse
 
 import numpy as np
 import pytest
@@ -74,6 +76,7 @@ def server(small, monkeypatch):
         ]
         monkeypatch.setattr(datasets.MNIST, "mirrors", [f"http://127.0.0.1:{made.server_port}/"])
         monkeypatch.setattr(datasets.MNIST, "resources", sums)
+        monkeypatch.setitem(raw.HOSTS, "mnist", (("127.0.0.1", made.server_port),))
         yield made
         made.ended.set()
         made.shutdown()
@@ -144,6 +147,20 @@ def test_stalled_download_ends_and_leaves_nothing(tmp_path, server, monkeypatch)
         ensure("mnist", tmp_path)
     assert time.monotonic() - began < 8
     assert [path.name for path in tmp_path.rglob("*") if path.name != ".lock"] == []
+
+
+def test_hosts_are_those_of_torchvision_s_mirrors():
+    for name, kind in (("mnist", datasets.MNIST), ("fashion_mnist", datasets.FashionMNIST)):
+        parsed = [urllib.parse.urlsplit(mirror) for mirror in kind.mirrors]
+        assert raw.HOSTS[name] == tuple((url.hostname, {"https": 443, "http": 80}[url.scheme]) for url in parsed)
+
+
+def test_host_that_refuses_is_the_reason_given(tmp_path, small, monkeypatch):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # bound, but nobody listens
+        monkeypatch.setitem(raw.HOSTS, "mnist", (taken.getsockname(),))
+        with pytest.raises(Unreachable, match=r"127.0.0.1: Connection refused"):
+            ensure("mnist", tmp_path)
 
 
 def test_absent_set_without_network_says_what_to_do(tmp_path, small, offline):

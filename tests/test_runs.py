@@ -10,7 +10,7 @@ import pytest
 from pydantic import ValidationError
 
 from bnlib import UserError, data, runs, store
-from bnlib.runs import RunConfig, paired_configs, resolve_device, run_all, worker_count
+from bnlib.runs import RunConfig, paired_configs, resolve_device, run_all
 
 
 @pytest.fixture(scope="module")
@@ -93,19 +93,6 @@ def test_workers_end_with_a_killed_parent(tmp_path):
         parent.send_signal(signal.SIGKILL)
     _, alive = psutil.wait_procs(workers, timeout=10)
     assert not alive
-
-
-@pytest.mark.parametrize("text", ["0", "-1", "x", "1.5", ""])
-def test_wrong_workers_is_one_line(text, monkeypatch):
-    monkeypatch.setenv("WORKERS", text)
-    with pytest.raises(UserError, match=f'WORKERS="{text}": should be a whole number from 1 on'):
-        worker_count()
-
-
-def test_workers_default_to_the_cores(monkeypatch):
-    assert worker_count() >= 1
-    monkeypatch.setenv("WORKERS", "7")
-    assert worker_count() == 7
 
 
 def test_device_that_is_not_here_is_refused(monkeypatch):

@@ -1,0 +1,29 @@
+"""Signals that end a command, and everything it started with it."""
+
+import contextlib
+import signal
+from collections.abc import Iterator
+
+import psutil
+
+
+@contextlib.contextmanager
+def terminable() -> Iterator[None]:
+    """Ctrl-C, SIGTERM and SIGHUP kill the kernel and its workers at once, then end the block with KeyboardInterrupt.
+
+    papermill passes no signal on, and asks a busy kernel to leave for several seconds before it ends it.
+    """
+
+    def interrupt(number: int, _frame: object) -> None:
+        for process in psutil.Process().children(recursive=True):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        raise KeyboardInterrupt(signal.Signals(number).name)
+
+    names = [name for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    before = {name: signal.signal(getattr(signal, name), interrupt) for name in names}
+    try:
+        yield
+    finally:
+        for name, handler in before.items():
+            signal.signal(getattr(signal, name), handler)
