@@ -199,9 +199,11 @@ def page_link(learning_rate: float) -> str:
 
 def answer_caption(epochs: pd.DataFrame) -> str:
     """The caption of the report's first figure, with its finding."""
+    told = [_count_told(epochs, outcome) for outcome in (outcomes.FIRST_LOSS, outcomes.TEST_ACCURACY)]
     return (
-        f"Each pair of runs is a hollow point ({epochs.seed.nunique()} seeds at each rate), their mean a square, the bar its "
-        f"paired-t 95% interval. {_count_told(epochs, outcomes.FIRST_LOSS)}. {_count_told(epochs, outcomes.TEST_ACCURACY)}."
+        f"Each pair of runs is a hollow point ({plural(epochs.seed.nunique(), 'seed')} at each rate), their mean a square, the "
+        "bar its paired-t 95% interval; where one pair lies far from the others, the axis is logarithmic outwards. "
+        f"{'. '.join(told)}."
     )
 
 
@@ -214,7 +216,8 @@ def _count_told(epochs: pd.DataFrame, outcome: Outcome) -> str:
 def across_caption(epochs: pd.DataFrame) -> str:
     """The caption of the figure over all rates, with its finding."""
     return (
-        f"Small points are seeds ({epochs.seed.nunique()} at each rate), large ones their means, bars 95% intervals. "
+        f"Small points are seeds ({epochs.seed.nunique()} at each rate), large ones their means, bars 95% intervals, cut off "
+        "at the frame of the runs. "
         f"{_count_told(epochs, outcomes.LAST_LOSS)}."
     )
 

@@ -12,6 +12,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 from bnlib.config import rate_name
@@ -36,8 +37,9 @@ ARMS = {
     "batch": Arm("with batch norm", "#DE8F05", "-", "s"),
 }
 CURVES_CAPTION = (
-    "Training loss (left, on a logarithmic axis) and test accuracy (right) after each epoch. Thin lines are single seeds "
-    "({seeds}), thick ones their mean, bands its 95% interval, cut off at the frame of the runs."
+    "Training loss (left, on a logarithmic axis) and test accuracy (right, on a logarithmic axis of what it lacks to 100%) "
+    "after each epoch. Thin lines are single seeds ({seeds}), thick ones their mean, bands its 95% interval, cut off at the "
+    "frame of the runs."
 )
 INK = "#1b1e23"  # becomes the page's text colour: see `svg`
 STYLE = {
@@ -67,20 +69,21 @@ def curves(epochs: pd.DataFrame, column: str, learning_rate: float, ax: Axes) ->
     ends, seen = {}, []
     for norm, arm in ARMS.items():
         runs = rows[rows.norm == norm].pivot(index="epoch", columns="seed", values=column) * (100 if share else 1)
+        read = _lack if share else np.asarray
         means = [mean_interval(values) for values in runs.to_numpy()]
         middle = np.array([m.estimate for m in means])
-        ax.plot(runs.index, runs, color=arm.color, linestyle=arm.linestyle, linewidth=0.6, alpha=0.6)
-        ax.plot(runs.index, middle, color=arm.color, linestyle=arm.linestyle, linewidth=2)
-        band = [m.low for m in means], [m.high for m in means]
+        ax.plot(runs.index, read(runs), color=arm.color, linestyle=arm.linestyle, linewidth=0.6, alpha=0.6)
+        ax.plot(runs.index, read(middle), color=arm.color, linestyle=arm.linestyle, linewidth=2)
+        band = read([m.low for m in means]), read([m.high for m in means])
         ax.fill_between(runs.index, *band, color=arm.color, alpha=0.15, linewidth=0)
-        seen.append(runs.to_numpy().ravel())
+        seen.append(read(runs).ravel())
         finite = np.flatnonzero(np.isfinite(middle))
         if len(finite):
             ends[norm] = middle[finite[-1]], middle[finite[0]]
-    _limits(ax, np.concatenate(seen), log=not share)
+    _limits(ax, np.concatenate(seen), share)
     ax.set(xlabel="epoch", ylabel=f"{name}, {'%' if share else 'nats'}")
     ax.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-    _label_lines(ax, {norm: last for norm, (last, _) in ends.items()})
+    _label_lines(ax, {norm: float(read(last)) for norm, (last, _) in ends.items()})
     digits = 2 if share else 4
     told = [f"{ARMS[n].label} from {first:.{digits}f} to {last:.{digits}f}" for n, (last, first) in ends.items()]
     return _describe(
@@ -106,7 +109,7 @@ def differences(comparisons: Sequence[Comparison], ax: Axes) -> Axes:
     ax.set_yticks(range(len(comparisons)), [rate_name(c.learning_rate) for c in comparisons])
     ax.set_ylim(len(comparisons) - 0.5, -0.5)
     ax.grid(visible=False, axis="y")
-    ax.xaxis.set_major_locator(MaxNLocator(5))
+    _spread(ax, np.concatenate([(c.per_seed["batch"] - c.per_seed["none"]).dropna() * scale for c in comparisons]))
     title = f"{outcome.title(comparisons[0].epochs)},\nwith − without ({outcome.difference_unit})"
     ax.set(xlabel=title, ylabel="learning rate")
     return _describe(ax, f"Difference in {outcome.title(comparisons[0].epochs)}: {'; '.join(told)}.")
@@ -116,7 +119,7 @@ def across_rates(comparisons: Sequence[Comparison], ax: Axes) -> Axes:
     """An outcome against the learning rate: each arm's mean with its 95% interval, and every seed as a small point."""
     outcome, told = comparisons[0].outcome, []
     scale = 100 if outcome.is_share else 1
-    where = np.array([c.learning_rate for c in comparisons])
+    where, read = np.array([c.learning_rate for c in comparisons]), _lack if outcome.is_share else np.asarray
     seen = []
     for norm, arm in ARMS.items():
         x = where * (0.97 if norm == "none" else 1.03)  # side by side, so that neither arm hides the other
@@ -124,13 +127,14 @@ def across_rates(comparisons: Sequence[Comparison], ax: Axes) -> Axes:
         middle = np.array([m.estimate for m in means]) * scale
         for at, m, c in zip(x, means, comparisons, strict=True):
             seeds = c.per_seed[norm].dropna() * scale
-            ax.plot(np.full(len(seeds), at), seeds, arm.marker, color=arm.color, fillstyle="none", markersize=4, alpha=0.7)
-            ax.plot([at, at], [m.low * scale, m.high * scale], color=arm.color, linewidth=2)
-            seen.append(seeds)
-        ax.plot(x, middle, color=arm.color, linestyle=arm.linestyle, marker=arm.marker, linewidth=1.5, markersize=6)
+            points = read(seeds)
+            ax.plot(np.full(len(seeds), at), points, arm.marker, color=arm.color, fillstyle="none", markersize=4, alpha=0.7)
+            ax.plot([at, at], read([m.low * scale, m.high * scale]), color=arm.color, linewidth=2)
+            seen.append(points)
+        ax.plot(x, read(middle), color=arm.color, linestyle=arm.linestyle, marker=arm.marker, linewidth=1.5, markersize=6)
         values = ", ".join(f"{rate_name(r)}: {outcome.number(m.estimate)}" for r, m in zip(where, means, strict=True))
         told.append(f"{arm.label} {values}")
-    _limits(ax, np.concatenate(seen), log=not outcome.is_share)
+    _limits(ax, np.concatenate(seen), outcome.is_share)
     ax.set_xscale("log")
     ax.set_xlim(where[0] / 1.3, where[-1] * 1.3)
     ax.xaxis.set_major_locator(FixedLocator(where))
@@ -138,7 +142,7 @@ def across_rates(comparisons: Sequence[Comparison], ax: Axes) -> Axes:
     ax.set_xticklabels([rate_name(rate) for rate in where])
     ax.set(xlabel="learning rate", ylabel=f"{outcome.title(comparisons[0].epochs)}, {outcome.unit}")
     last = {"none": comparisons[-1].without.estimate * scale, "batch": comparisons[-1].with_norm.estimate * scale}
-    _label_lines(ax, {norm: value for norm, value in last.items() if np.isfinite(value)})
+    _label_lines(ax, {norm: float(read(value)) for norm, value in last.items() if np.isfinite(value)})
     return _describe(ax, f"{outcome.title(comparisons[0].epochs).capitalize()} by learning rate: {'; '.join(told)}.")
 
 
@@ -160,15 +164,43 @@ def _describe(ax: Axes, text: str) -> Axes:
     return ax
 
 
-def _limits(ax: Axes, values: np.ndarray, log: bool) -> None:
-    """Frames the runs themselves; a band from few seeds may be wider than the frame."""
-    finite = values[np.isfinite(values)]
-    if log and (finite > 0).any():
-        ax.set_yscale("log")
-        ax.set_ylim(finite[finite > 0].min() / 1.3, finite.max() * 1.3)
-    elif len(finite):
-        margin = 0.08 * (np.ptp(finite) or 1)
-        ax.set_ylim(finite.min() - margin, finite.max() + margin)
+def _lack(percent: ArrayLike) -> np.ndarray:
+    """What accuracies in % lack to 100%, from 0.03 up so that a logarithmic axis can hold a faultless run."""
+    return np.maximum(100 - np.asarray(percent, dtype=float), 0.03)
+
+
+def _limits(ax: Axes, values: np.ndarray, share: bool) -> None:
+    """A logarithmic axis that frames the runs themselves; a band from few seeds may be wider than the frame.
+
+    Accuracies come as `_lack` gives them: the axis is turned, and its ticks say the accuracy.
+    """
+    finite = values[np.isfinite(values) & (values > 0)]
+    if not len(finite):
+        return
+    ax.set_yscale("log")
+    low, high = finite.min() / 1.3, finite.max() * 1.3
+    ax.set_ylim((high, low) if share else (low, high))
+    if share:
+        steps = ((90, 70, 50, 30, 20, 10, 5, 3, 2, 1, 0.5, 0.2, 0.1), (5, 4, 3, 2.5, 2, 1.5, 1.2, 1, 0.8, 0.6, 0.5, 0.4, 0.3))
+        ticks = [lack for lack in steps[high < 6] if low <= lack <= high]
+        ax.yaxis.set_major_locator(FixedLocator(ticks))
+        ax.yaxis.set_minor_locator(NullLocator())
+        ax.set_yticklabels([f"{100 - lack:g}" for lack in ticks])
+
+
+def _spread(ax: Axes, differences: np.ndarray) -> None:
+    """Where one pair lies far from the others, an axis that is logarithmic beyond the size of a typical pair."""
+    sizes = np.abs(differences[differences != 0])
+    if len(sizes) and sizes.max() > 20 * np.median(sizes):
+        threshold = 10 ** np.ceil(np.log10(np.median(sizes)))
+        ax.set_xscale("symlog", linthresh=threshold, linscale=1.5)
+        decades = threshold * 10.0 ** np.arange(4)
+        ends = ax.get_xlim()
+        ticks = [tick for tick in (*-decades[::-1], 0, *decades) if ends[0] <= tick <= ends[1]]
+        ax.xaxis.set_major_locator(FixedLocator(ticks))
+        ax.set_xticklabels([f"{tick:+g}".replace("-", "−") if tick else "0" for tick in ticks])
+    else:
+        ax.xaxis.set_major_locator(MaxNLocator(5))
 
 
 def _label_lines(ax: Axes, ends: dict[str, float], gap: float = 0.17) -> None:
