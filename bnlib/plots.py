@@ -182,7 +182,7 @@ def _limits(ax: Axes, values: np.ndarray, share: bool) -> None:
     ax.set_ylim((high, low) if share else (low, high))
     if share:
         steps = ((90, 70, 50, 30, 20, 10, 5, 3, 2, 1, 0.5, 0.2, 0.1), (5, 4, 3, 2.5, 2, 1.5, 1.2, 1, 0.8, 0.6, 0.5, 0.4, 0.3))
-        ticks = [lack for lack in steps[high < 6] if low <= lack <= high]
+        ticks = [lack for lack in steps[int(high < 6)] if low <= lack <= high]
         ax.yaxis.set_major_locator(FixedLocator(ticks))
         ax.yaxis.set_minor_locator(NullLocator())
         ax.set_yticklabels([f"{100 - lack:g}" for lack in ticks])
