@@ -49,7 +49,7 @@ def execute(notebook: Path, output: Path, parameters: dict | None = None) -> Non
         text = nbformat.writes(ran) + "\n"
     if problem:
         files.write(failed, text)
-        raise UserError(f"{notebook.name} failed: {problem}\n  as far as it got: {failed}")
+        raise UserError(f"{notebook.name} failed: {problem.rstrip()}\nwhat it got to is in {failed}")
     files.write(output, text)
 
 
@@ -85,10 +85,18 @@ def _problem(notebook: nbformat.NotebookNode) -> str | None:
         where = f"the cell that begins `{cell.source.strip().splitlines()[0]}`"
         for output in cell.outputs:
             if output.output_type == "error":
-                return f"{output.ename}: {str(output.evalue).strip()} (in {where})"
+                return f"{output.ename}: {str(output.evalue).strip()} (in {where})\n{_last_lines(output.traceback)}"
         if cell.execution_count is None:
             return f"{where} was never run to its end: the kernel died, or a cell before it left"
     return None
+
+
+def _last_lines(traceback: list[str], count: int = 5) -> str:
+    """The end of a traceback, without its colours, indented."""
+    from nbconvert.filters import strip_ansi
+
+    lines = strip_ansi("\n".join(traceback)).strip().splitlines()
+    return "\n".join(f"  {line}" for line in lines[-count:])
 
 
 def check_parameters(notebook: Path, parameters: dict) -> None:

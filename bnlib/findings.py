@@ -115,11 +115,11 @@ def _across(epochs: pd.DataFrame, outcome: Outcome) -> str:
         chosen = [c for c in compared if c.difference.sign == sign]
         if chosen:
             sizes = [f"{size(c, unit=c is chosen[0])} at {rate_name(c.learning_rate)}" for c in chosen]
-            told.append(f"was **{word} with batch norm** by {listing(sizes)}")
+            told.append(f"was {word} with batch norm by {listing(sizes)}")
     unclear = [c for c in compared if c.difference.sign == 0]
     if unclear:
         sizes = [f"{rate_name(c.learning_rate)} ({_signed(c)})" for c in unclear]
-        told.append(f"**did not tell the arms apart** at {listing(sizes)}")
+        told.append(f"did not tell the arms apart at {listing(sizes)}")
     return f"{outcome.title(compared[0].epochs).capitalize()} {', and '.join(told)}."
 
 
@@ -132,8 +132,26 @@ def _signed(c: Comparison) -> str:
     return f"{estimate} [{c.outcome.number(c.difference.low, signed=True)}, {c.outcome.number(c.difference.high, signed=True)}]"
 
 
+def lead(epochs: pd.DataFrame) -> str:
+    """The answer in one sentence: what batch norm bought, what it cost, and where nothing can be shown."""
+    rates = outcomes.rates(epochs)
+    bought, cost, unclear = [], [], []
+    for outcome, noun in ((outcomes.FIRST_LOSS, "training loss in the first epoch"), (outcomes.TEST_ACCURACY, "test accuracy")):
+        better = 1 if outcome.higher_is_better else -1
+        signs = {rate_name(rate): better * outcomes.compare(epochs, outcome, rate).difference.sign for rate in rates}
+        gained, lost = ([rate for rate, sign in signs.items() if sign == wanted] for wanted in (1, -1))
+        words = ("higher", "lower") if outcome.higher_is_better else ("lower", "higher")
+        bought += [f"a {words[0]} {noun} at {listing(gained)}"] if gained else []
+        cost += [f"a {words[1]} {noun} at {listing(lost)}"] if lost else []
+        unclear += [] if gained or lost else [noun]
+    told = [f"batch norm bought {listing(bought) if bought else 'nothing that can be shown'}"]
+    told += [f"it cost {listing(cost)}"] if cost else []
+    told += [f"in {listing(unclear)} the arms were told apart at no rate"] if unclear else []
+    return f"In these runs {'; '.join(told)}."
+
+
 def answer(epochs: pd.DataFrame) -> str:
-    """The answer in one paragraph: speed, then test accuracy, then stability."""
+    """The answer in one paragraph: in a sentence, then speed, test accuracy and stability with their numbers."""
     rates = outcomes.rates(epochs)
     seeds, last, dataset = epochs.seed.nunique(), int(epochs.epoch.max()), DATASETS[epochs.dataset.iloc[0]]
     told = [_across(epochs, o) for o in (outcomes.FIRST_LOSS, outcomes.TEST_ACCURACY)]
@@ -141,7 +159,7 @@ def answer(epochs: pd.DataFrame) -> str:
         f"(On {dataset}; {plural(seeds, 'pair')} of fresh runs of {plural(last, 'epoch')} at each learning "
         f"rate, {listing([rate_name(r) for r in rates])}; in brackets 95% intervals of the paired difference.)"
     )
-    return " ".join([*told, stability(epochs), setting])
+    return " ".join([f"**{lead(epochs)}**", *told, stability(epochs), setting])
 
 
 def across_rates(epochs: pd.DataFrame) -> str:

@@ -39,6 +39,11 @@ def records(dataset: str) -> Path:
     return _place("BNLIB_RECORDS", cache() / "interactive") / dataset
 
 
+def results(dataset: str) -> Path:
+    """Folder of the CSV files that report.ipynb reads (`BNLIB_RESULTS`; default those beside the rendered report)."""
+    return _place("BNLIB_RESULTS", report(dataset) / "data")
+
+
 def report(dataset: str) -> Path:
     """Folder of a data set's report and the CSV files beside it (`REPORTS`; default `reports/` in the project)."""
     return _place("REPORTS", ROOT / "reports") / dataset

@@ -14,15 +14,8 @@ from bnlib.parameters import Parameters, read, worker_count
 from bnlib.signals import terminable
 
 PACKAGE = Path(__file__).parent
-PAGE_ONLY = {
-    "execute.py",
-    "parameters.py",
-    "pipeline.py",
-    "progress.py",
-    "render.py",
-    "signals.py",
-    "stamps.py",
-}  # no number hangs on these
+# Modules on which nothing in an executed notebook hangs: a change of theirs runs none again.
+APART = {f"{name}.py" for name in ("execute", "parameters", "pipeline", "progress", "render", "signals", "stamps")}
 
 
 class Pipeline:
@@ -35,7 +28,8 @@ class Pipeline:
         self.report = paths.report(self.dataset)
         self.executed = paths.cache() / "executed" / self.dataset
         self.records = self.executed / "records"
-        code = [path for path in PACKAGE.glob("*.py") if path.name not in PAGE_ONLY]
+        self.results = self.executed / "results"
+        code = [path for path in PACKAGE.glob("*.py") if path.name not in APART]
         self.common = {
             "code": stamps.sources(code),
             "data": raw.checksums(self.dataset),
@@ -45,6 +39,7 @@ class Pipeline:
 
     def run(self) -> bool:
         """Makes what is not up to date; returns whether there was anything to make."""
+        self.report.mkdir(parents=True, exist_ok=True)  # a place that cannot be written is said before the runs, not after
         stale = [rate for rate in self.parameters.learning_rates if not self._rate_is_fresh(rate)]
         if stale:
             self._run_rates(stale)
@@ -84,18 +79,17 @@ class Pipeline:
         values |= {"precision": p.precision, "device": p.device, "fell_back": self.fell_back}
         with paths.variables({"BNLIB_RECORDS": str(folder)}):
             execute(paths.NOTEBOOKS / "learning_rate.ipynb", output, values)
-        written = [output, *sorted((folder / self.dataset).iterdir())]
+        written = [output, *_files(folder / self.dataset)]
         stamps.write(output.with_suffix(".json"), self._rate_inputs(rate), written)
 
-    # The report: records of all rates -> data beside the page, executed notebook
+    # The report: records of all rates -> one table and the executed notebook
 
     def _make_report(self) -> bool:
         folders = [self.records / rate_name(rate) / self.dataset for rate in self.parameters.learning_rates]
         inputs = self.common | {
             "notebook": stamps.sources([paths.NOTEBOOKS / "report.ipynb"]),
-            "records": [stamps.sources(folder.iterdir()) for folder in folders],
+            "records": [stamps.sources(_files(folder)) for folder in folders],
             "fell_back": self.fell_back,
-            "report": str(self.report),
         }
         output = self.executed / "report.ipynb"
         stamp = output.with_suffix(".json")
@@ -105,14 +99,14 @@ class Pipeline:
         from bnlib.execute import execute
 
         print("Report: tables, plots and findings from the records")
-        beside = self.report / "data"
-        records.save(records.join(records.load(folder) for folder in folders), beside)
-        provenance.save(provenance.load(folders[0]), beside)
-        execute(paths.NOTEBOOKS / "report.ipynb", output, {"dataset": self.dataset, "fell_back": self.fell_back})
-        stamps.write(stamp, inputs, [output, *sorted(beside.iterdir())])
+        records.save(records.join(records.load(folder) for folder in folders), self.results)
+        provenance.save(provenance.load(folders[0]), self.results)
+        with paths.variables({"BNLIB_RESULTS": str(self.results)}):
+            execute(paths.NOTEBOOKS / "report.ipynb", output, {"dataset": self.dataset, "fell_back": self.fell_back})
+        stamps.write(stamp, inputs, [output, *_files(self.results)])
         return True
 
-    # The pages: executed notebooks -> HTML
+    # The pages: executed notebooks -> HTML, with the data beside it; nothing under `reports` changes before all is ready
 
     def _make_pages(self) -> bool:
         rates = self.parameters.learning_rates
@@ -120,6 +114,7 @@ class Pipeline:
         template = [path for path in (PACKAGE / "templates").rglob("*") if path.is_file()]
         inputs = self.common | {
             "notebooks": stamps.sources(executed),
+            "results": stamps.sources(_files(self.results)),
             "template": stamps.sources([PACKAGE / "render.py", *template]),
             "report": str(self.report),
         }
@@ -138,17 +133,23 @@ class Pipeline:
         pages = [Page("index.html", "Report"), *(Page(f"learning-rate-{n}.html", f"Learning rate {n}") for n in names)]
         notebooks = [nbformat.read(path, as_version=4) for path in executed]
         subject = "batch normalisation in a small CNN"
-        contents = {
+        contents: dict[Path, str | bytes] = {
             self.report / page.href: render(notebook, f"{page.label}: {subject}", page, pages)
             for page, notebook in zip(pages, notebooks, strict=True)
         }
         for number, svg in enumerate(pictures(notebooks[0], "answer"), start=1):
             contents[self.report / f"answer-{number}.svg"] = svg
+        contents |= {self.report / "data" / path.name: path.read_bytes() for path in _files(self.results)}
         for old in set(self.report.glob("learning-rate-*.html")) - set(contents):
             old.unlink()  # a page of a rate that this report no longer has
         for path, content in reversed(contents.items()):  # the index last: it links to the others
             files.write_if_changed(path, content)
         return list(contents)
+
+
+def _files(folder: Path) -> list[Path]:
+    """The finished files in a folder: not those that a killed process left half-written."""
+    return sorted(folder.glob("[!.]*"))
 
 
 def _shown(path: Path) -> Path:
@@ -195,7 +196,8 @@ def main() -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except OSError as error:
-        print(f"error: {error.filename or ''}: {error.strerror or error}; finished files are as they were", file=sys.stderr)
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"error: {where}{error.strerror or error}; finished files are as they were", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("\ninterrupted; `make report` goes on from the finished runs", file=sys.stderr)

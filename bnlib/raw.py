@@ -1,6 +1,8 @@
 """The raw files of MNIST and Fashion-MNIST: checked before every use, fetched whole or not at all."""
 
+import errno
 import http.client
+import os
 import shutil
 import socket
 import tempfile
@@ -76,6 +78,8 @@ def ensure(name: str, root: Path) -> None:
     """
     folder = root / FOLDERS[name]
     try:
+        if root.exists() and not root.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
         problems = find_problems(name, folder)
         if problems:
             root.mkdir(parents=True, exist_ok=True)

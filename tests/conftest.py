@@ -1,7 +1,10 @@
 """Shared fixtures. No test touches the checkout's own cache or data."""
 
 import os
+import subprocess
+import sys
 import tempfile
+from pathlib import Path
 
 os.environ["BNLIB_CACHE"] = tempfile.mkdtemp(prefix="bnlib-tests-")  # before anything reads it, kernels included
 os.environ["JUPYTER_PLATFORM_DIRS"] = "1"
@@ -14,7 +17,7 @@ import pandas as pd  # noqa: E402
 import pytest  # noqa: E402
 import torch  # noqa: E402
 
-from bnlib import records  # noqa: E402
+from bnlib import files, paths, records  # noqa: E402
 from bnlib.data import Data, Split  # noqa: E402
 
 
@@ -88,3 +91,31 @@ def write_notebook(tmp_path):
         return path
 
     return write
+
+
+SMALL = {"DATASET": "digits", "LEARNING_RATES": "0.001 1e-3 1000", "SEEDS": "2", "EPOCHS": "2", "PYTHON": sys.executable}
+
+
+def make(folder: Path, *goals: str, **variables: str) -> subprocess.CompletedProcess:
+    """`make report` in this checkout, with data, cache and reports in `folder`."""
+    places = {"BNLIB_CACHE": str(folder / "cache"), "REPORTS": str(folder / "reports"), "DATA_DIR": str(folder / "data")}
+    settings = SMALL | variables
+    arguments = [f"{name}={value}" for name, value in settings.items()]
+    environment = os.environ | places
+    command = ["make", "--no-print-directory", *(goals or ("report",)), f"REPORTS={places['REPORTS']}", *arguments]
+    command.append(f"DATA_DIR={places['DATA_DIR']}")
+    return subprocess.run(command, cwd=paths.ROOT, env=environment, capture_output=True, text=True, timeout=300)
+
+
+def contents(folder: Path) -> dict[str, str]:
+    """SHA-256 of every file of a report."""
+    return {str(p.relative_to(folder)): files.sha256(p) for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory):
+    """A finished report and what the terminal said of it."""
+    folder = tmp_path_factory.mktemp("made")
+    result = make(folder)
+    assert result.returncode == 0, result.stderr
+    return folder, result

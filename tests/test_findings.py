@@ -20,14 +20,14 @@ def test_turned_records_turn_the_finding(epochs):
     turned = epochs.assign(norm=epochs.norm.map({"none": "batch", "batch": "none"}))
     assert "was higher with batch norm" in findings.difference(outcomes.compare(turned, outcomes.FIRST_LOSS, 0.001))
     assert "higher" in findings.headline(turned, 0.001)
-    assert "**higher with batch norm** by 0.1000 nats" in findings.answer(turned)
+    assert "was higher with batch norm by 0.1000 nats" in findings.answer(turned)
 
 
 def test_answer_names_every_rate_once_for_each_outcome(epochs):
     both = pd.concat([epochs, epochs.assign(learning_rate=0.01, train_loss=0.5)])
     answer = findings.answer(both)
-    assert "Training loss of epoch 1 was **lower with batch norm** by 0.1000 nats [0.1000, 0.1000] at 0.001" in answer
-    assert "**did not tell the arms apart** at 0.01 (+0.0000 nats [+0.0000, +0.0000])" in answer
+    assert "Training loss of epoch 1 was lower with batch norm by 0.1000 nats [0.1000, 0.1000] at 0.001" in answer
+    assert "did not tell the arms apart at 0.01 (+0.0000 nats [+0.0000, +0.0000])" in answer
     assert "3 pairs of fresh runs of 2 epochs at each learning rate, 0.001 and 0.01" in answer
 
 
@@ -37,6 +37,19 @@ def test_single_pair_claims_nothing(epochs):
     assert "do not tell the arms apart" in told
     assert "from one pair, which bounds nothing" in told
     assert "lower" not in findings.answer(one)
+    assert "batch norm bought nothing that can be shown" in findings.lead(one)
+
+
+def test_lead_says_what_was_bought_and_what_it_cost(epochs):
+    assert findings.lead(epochs) == (
+        "In these runs batch norm bought a lower training loss in the first epoch at 0.001; "
+        "in test accuracy the arms were told apart at no rate."
+    )
+    worse = epochs.assign(test_accuracy=epochs.test_accuracy.where(epochs.norm == "none", epochs.test_accuracy - 0.5))
+    assert findings.lead(worse) == (
+        "In these runs batch norm bought a lower training loss in the first epoch at 0.001; it cost a lower test "
+        "accuracy at 0.001."
+    )
 
 
 def test_stability_counts_diverged_and_unlearned_runs(diverged_epochs, epochs):

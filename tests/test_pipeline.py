@@ -1,45 +1,15 @@
 """`make report` end to end on the digits: the real notebooks, kernels, records and pages; then in a real browser."""
 
 import json
-import os
 import re
 import shutil
-import subprocess
-import sys
-from pathlib import Path
 
 import pandas as pd
 import pytest
 from bs4 import BeautifulSoup
 
-from bnlib import files, paths, pipeline
-
-SMALL = {"DATASET": "digits", "LEARNING_RATES": "0.001 1e-3 1000", "SEEDS": "2", "EPOCHS": "2", "PYTHON": sys.executable}
-
-
-def make(folder: Path, *goals: str, **variables: str) -> subprocess.CompletedProcess:
-    """`make report` in this checkout, with data, cache and reports in `folder`."""
-    places = {"BNLIB_CACHE": str(folder / "cache"), "REPORTS": str(folder / "reports"), "DATA_DIR": str(folder / "data")}
-    settings = SMALL | variables
-    arguments = [f"{name}={value}" for name, value in settings.items()]
-    environment = os.environ | places
-    command = ["make", "--no-print-directory", *(goals or ("report",)), f"REPORTS={places['REPORTS']}", *arguments]
-    command.append(f"DATA_DIR={places['DATA_DIR']}")
-    return subprocess.run(command, cwd=paths.ROOT, env=environment, capture_output=True, text=True, timeout=300)
-
-
-def contents(folder: Path) -> dict[str, str]:
-    """SHA-256 of every file of a report."""
-    return {str(p.relative_to(folder)): files.sha256(p) for p in sorted(folder.rglob("*")) if p.is_file()}
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    """A finished report and what the terminal said of it."""
-    folder = tmp_path_factory.mktemp("made")
-    result = make(folder)
-    assert result.returncode == 0, result.stderr
-    return folder, result
+from bnlib import paths, pipeline
+from tests.conftest import SMALL, contents, make
 
 
 @pytest.fixture

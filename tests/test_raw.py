@@ -171,7 +171,7 @@ def test_absent_set_without_network_says_what_to_do(tmp_path, small, offline):
 
 def test_data_folder_that_is_a_file_is_one_line(tmp_path, small):
     (tmp_path / "data").write_text("")
-    with pytest.raises(UserError, match=r"data folder .*data: .*; mend that, or set DATA_DIR"):
+    with pytest.raises(UserError, match=r"data folder .*data: Not a directory; mend that, or set DATA_DIR"):
         ensure("mnist", tmp_path / "data")
 
 
