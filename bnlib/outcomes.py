@@ -66,6 +66,17 @@ class Comparison:
     def seeds(self) -> int:
         return len(self.per_seed)
 
+    def text(self) -> str:
+        """The difference with its unit, interval, and the pairs it comes from if not all: `+0.03 percentage points [...]`."""
+        d, number = self.difference, self.outcome.number
+        if not d.n:
+            return "no pair in which both arms stayed finite"
+        told = f"{number(d.estimate, signed=True)} {self.outcome.difference_unit}"
+        told += f" [{number(d.low, signed=True)}, {number(d.high, signed=True)}]" if d.bounded else ""
+        if d.n < self.seeds:
+            return f"{told}, from the {d.n} of {self.seeds} pairs that stayed finite"
+        return told if d.bounded else f"{told}, from one pair"
+
 
 def rates(epochs: pd.DataFrame) -> list[float]:
     """The learning rates in the records, ascending."""
@@ -104,6 +115,12 @@ def compare(epochs: pd.DataFrame, outcome: Outcome, learning_rate: float) -> Com
         paired_difference(values["none"], values["batch"]),
         values,
     )
+
+
+def table(epochs: pd.DataFrame, learning_rate: float) -> list[Comparison]:
+    """The comparisons of `TABLE` at one rate; an outcome that is the same as another, as in runs of one epoch, once."""
+    compared = {outcome.title(int(epochs.epoch.max())): outcome for outcome in TABLE}
+    return [compare(epochs, outcome, learning_rate) for outcome in compared.values()]
 
 
 def diverged(epochs: pd.DataFrame) -> pd.DataFrame:

@@ -63,7 +63,8 @@ class Pipeline:
 
     def _run_rates(self, rates: list[float]) -> None:
         p = self.parameters
-        print(f"Runs: {len(rates)} learning rates × {p.seeds} seeds × 2 arms × {p.epochs} epochs, {worker_count()} at once")
+        each = f"seeds {p.seeds} × arms 2 × epochs {p.epochs}"
+        print(f"Runs on {self.dataset} at {', '.join(map(rate_name, rates))}: {each}, {worker_count()} at once", flush=True)
         runs = len(rates) * p.seeds * 2
         with tempfile.TemporaryDirectory(prefix="bnlib-") as folder:
             log = str(Path(folder) / "progress.jsonl")

@@ -152,7 +152,9 @@ def _add_contents(soup: BeautifulSoup) -> None:
             last = outer.contents[-1]
             (last.find("ol") or last.append(soup.new_tag("ol")) or last.find("ol")).append(_entry(soup, heading))
     nav = soup.new_tag("nav", attrs={"class": "contents", "aria-label": "Contents"})
-    nav.append(outer)
+    label = soup.new_tag("p")
+    label.string = "Contents"
+    nav.extend([label, outer])
     headings[0].insert_before(nav)
 
 

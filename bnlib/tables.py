@@ -9,8 +9,8 @@ from bnlib import models, outcomes
 from bnlib.config import rate_name
 from bnlib.data import CLASSES, Data
 from bnlib.outcomes import Comparison, Outcome
-from bnlib.plots import ARMS
 from bnlib.statistics import Interval
+from bnlib.style import ARMS
 
 
 class Table(NamedTuple):
@@ -30,10 +30,11 @@ class Table(NamedTuple):
             f'<tr><th scope="row">{escape(row[0])}</th>{"".join(f"<td>{escape(cell)}</td>" for cell in row[1:])}</tr>'
             for row in self.rows
         )
+        label = f"cap-{escape(self.name)}"
         # A wide table scrolls in a frame of its own, which the keyboard can reach.
         return (
-            f'<figure id="tab-{escape(self.name)}" class="table"><figcaption>{escape(self.caption)}</figcaption>'
-            f'<div class="scroll" role="region" tabindex="0" aria-label="{escape(self.caption)}">'
+            f'<figure id="tab-{escape(self.name)}" class="table"><figcaption id="{label}">{escape(self.caption)}</figcaption>'
+            f'<div class="scroll" role="region" tabindex="0" aria-labelledby="{label}">'
             f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div></figure>"
         )
 
@@ -61,7 +62,8 @@ def comparison(comparisons: list[Comparison]) -> Table:
     ]
     caption = (
         f"Learning rate {rate_name(first.learning_rate)}: mean over seeds with its 95% interval; the difference is paired "
-        "by seed, accuracies in percentage points. Pairs counts the seeds at which neither arm had diverged."
+        "by seed, accuracies in percentage points. A mean is over the runs that stayed finite, a difference over the pairs in "
+        "which both did, so it need not be the difference of the two means."
     )
     columns = ["outcome", *(arm.label for arm in ARMS.values()), "difference, with − without", "pairs"]
     return Table(f"rate-{rate_name(first.learning_rate)}", caption, columns, rows)
@@ -69,7 +71,7 @@ def comparison(comparisons: list[Comparison]) -> Table:
 
 def across(epochs: pd.DataFrame, outcome: Outcome) -> Table:
     """One outcome at every learning rate, with the runs that diverged."""
-    lost = outcomes.diverged(epochs)
+    lost = pd.concat([outcomes.diverged(epochs), outcomes.unlearned(epochs)])
     rows = []
     for rate in outcomes.rates(epochs):
         c = outcomes.compare(epochs, outcome, rate)
@@ -80,15 +82,22 @@ def across(epochs: pd.DataFrame, outcome: Outcome) -> Table:
                 interval(outcome, c.without),
                 interval(outcome, c.with_norm),
                 interval(outcome, c.difference, signed=True),
-                f"{count[0]} and {count[1]} of {c.seeds}",
+                *(f"{n} of {c.seeds}" for n in count),
             ]
         )
     title = outcome.title(int(epochs.epoch.max()))
     caption = (
         f"{title.capitalize()} ({outcome.unit}) at each learning rate: mean over seeds with its 95% interval, and the "
-        "paired difference. The last column counts the runs that diverged, without and with batch norm."
+        "paired difference. The last columns count the runs that diverged or did not learn (test accuracy below "
+        f"{outcomes.LEARNED:.0%})."
     )
-    columns = ["learning rate", *(arm.label for arm in ARMS.values()), "difference, with − without", "diverged"]
+    columns = [
+        "learning rate",
+        *(arm.label for arm in ARMS.values()),
+        "difference, with − without",
+        "lost without",
+        "lost with",
+    ]
     return Table(f"across-{outcome.column.replace('_', '-')}", caption, columns, rows)
 
 
@@ -109,7 +118,14 @@ def splits(data: Data) -> Table:
     """How many images of each class the two splits hold."""
     counts = [part.labels.bincount(minlength=10).tolist() for part in (data.train, data.test)]
     rows = [[name, *map("{:,}".format, n), f"{sum(n):,}"] for name, n in zip(("training", "test"), counts, strict=True)]
-    return Table("splits", "Images of each class in the two splits.", ["split", *CLASSES[data.name], "in all"], rows)
+    made = "The 8 × 8 digits were enlarged bilinearly to 28 × 28 and split once, stratified by class. " * (
+        data.name == "digits"
+    )
+    caption = (
+        f"Images of each class in the two splits. {made}One test image is {100 / len(data.test):.2f} percentage points of "
+        "test accuracy."
+    )
+    return Table("splits", caption, ["split", *CLASSES[data.name], "in all"], rows)
 
 
 def cost(timing: pd.DataFrame) -> Table:

@@ -94,7 +94,7 @@ def test_another_rate_adds_its_page_and_leaves_the_runs_of_the_others(copied):
     before = {path.name for path in (copied / "cache/runs").iterdir()}
     result = make(copied, LEARNING_RATES="0.001 0.002")
     assert result.returncode == 0, result.stderr
-    assert "Runs: 1 learning rates" in result.stdout
+    assert "Runs on digits at 0.002: seeds 2 × arms 2 × epochs 2" in result.stdout
     assert len({path.name for path in (copied / "cache/runs").iterdir()} - before) == 4
     pages = {path.name for path in (copied / "reports/digits").glob("*.html")}
     assert pages == {"index.html", "learning-rate-0.001.html", "learning-rate-0.002.html"}
@@ -105,7 +105,7 @@ def test_edited_page_is_made_again_to_the_same_bytes(copied):
     (copied / "reports/digits/index.html").write_text("edited")
     (copied / "reports/digits/learning-rate-1000.html").unlink()
     result = make(copied)
-    assert "Runs:" not in result.stdout
+    assert "Runs on" not in result.stdout
     assert "was made in" in result.stdout
     assert contents(copied / "reports") == before
 

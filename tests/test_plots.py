@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bnlib import data, outcomes, plots
+from bnlib import data, outcomes, plots, style
 
 
 @pytest.fixture
@@ -28,11 +28,11 @@ def all_figures(records):
 def test_every_figure_returns_its_axes_and_a_description(two_rates):
     for name, ax in all_figures(two_rates).items():
         assert len(ax.alt) > 40, name
-        ET.fromstring(plots.svg(ax))
+        ET.fromstring(style.svg(ax))
 
 
 def test_figures_are_the_same_bytes_each_time(two_rates):
-    first, second = ({name: plots.svg(ax) for name, ax in all_figures(two_rates).items()} for _ in range(2))
+    first, second = ({name: style.svg(ax) for name, ax in all_figures(two_rates).items()} for _ in range(2))
     assert first == second
 
 
@@ -42,9 +42,9 @@ def test_figures_survive_diverged_runs(diverged_epochs):
 
 
 def test_ink_follows_the_theme(two_rates):
-    drawn = plots.svg(all_figures(two_rates)["curves"])
+    drawn = style.svg(all_figures(two_rates)["curves"])
     assert "currentColor" in drawn
-    assert drawn.count(plots.INK) == 1  # in the style sheet alone
+    assert drawn.count(style.INK) == 1  # in the style sheet alone
     assert "prefers-color-scheme:dark" in drawn
 
 
@@ -55,7 +55,7 @@ def test_curves_draw_each_seed_its_mean_and_band(epochs):
     assert ax.get_yscale() == "log"
     means = [line.get_ydata() for line in ax.lines if line.get_linewidth() == 2]
     np.testing.assert_allclose(means, [[0.4, 0.2], [0.3, 0.1]])
-    assert "without batch norm from 0.4000 to 0.2000" in ax.alt
+    assert "in nats by epoch at learning rate 0.001, means over 3 seeds: without batch norm from 0.4000 to 0.2000" in ax.alt
 
 
 def test_arms_have_their_colour_line_and_marker_everywhere(two_rates):
@@ -89,7 +89,7 @@ def test_picture_embeds_its_panels_with_their_descriptions(epochs):
     assert 'id="fig-name"' in html
     assert "A &lt;caption&gt;." in html
     encoded = html.partition("base64,")[2].partition('"')[0]
-    assert base64.b64decode(encoded).decode() == plots.svg(ax)
+    assert base64.b64decode(encoded).decode() == style.svg(ax)
 
 
 def test_examples_show_each_class_in_its_column(tiny_data):

@@ -22,10 +22,10 @@ def test_comparison_shows_means_intervals_and_difference(epochs):
     assert rows[1][1:] == ["0.4000\n[0.1516, 0.6484]", "0.3000\n[0.0516, 0.5484]", "−0.1000\n[−0.1000, −0.1000]", "3"]
 
 
-def test_across_counts_diverged_runs(diverged_epochs):
+def test_across_counts_lost_runs(diverged_epochs):
     (row,) = cells(tables.across(diverged_epochs, outcomes.TEST_ACCURACY))[1:]
     assert row[0] == "1000"
-    assert row[-1] == "1 and 0 of 2"
+    assert row[-2:] == ["2 of 2", "0 of 2"]  # one diverged, one did not learn
     assert row[1] == "10.00"  # one finite run: a mean, no interval
 
 

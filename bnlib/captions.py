@@ -1,0 +1,64 @@
+"""The captions of the figures: what is drawn, from how many seeds, what the marks mean, and the finding."""
+
+import pandas as pd
+
+from bnlib import outcomes, plots
+from bnlib.config import rate_name
+from bnlib.outcomes import Outcome
+from bnlib.words import listing, plural
+
+
+def curves(epochs: pd.DataFrame, learning_rate: float) -> str:
+    """Of the curves at one rate."""
+    seeds = outcomes.at_rate(epochs, learning_rate).seed.nunique()
+    lines = (
+        f"Thin lines: single seeds ({seeds}); thick lines: their mean, which can lie where no run does; bands: 95% interval "
+        "of each arm's mean, cut off at the frame."
+        if seeds > 1
+        else "One seed, hence no intervals."
+    )
+    last = outcomes.compare(epochs, outcomes.TEST_ACCURACY, learning_rate).difference
+    finding = "are told apart" if last.sign else "are not told apart"
+    return (
+        f"Learning rate {rate_name(learning_rate)}. Left: training loss, averaged over each epoch, on a logarithmic axis. "
+        f"Right: test accuracy after each epoch, on a logarithmic axis of the error (100% − accuracy). {lines} "
+        f"In test accuracy after the last epoch the arms {finding}."
+    )
+
+
+def answer(epochs: pd.DataFrame) -> str:
+    """Of the paired differences at each rate, the first panel the first epoch's training loss, the second test accuracy."""
+    seeds, panels = epochs.seed.nunique(), (outcomes.FIRST_LOSS, outcomes.TEST_ACCURACY)
+    last = int(epochs.epoch.max())
+    marks = (
+        "Hollow points: pairs of runs; squares: their mean; bars: its paired-t 95% interval."
+        if seeds > 1
+        else "One pair of runs at each rate, hence no interval."
+    )
+    told = []
+    for side, outcome in zip(("Left", "Right"), panels, strict=True):
+        threshold = plots.threshold([outcomes.compare(epochs, outcome, rate) for rate in outcomes.rates(epochs)])
+        better = "above" if outcome.higher_is_better else "below"
+        axis = f"; the axis is linear within ±{threshold:g} and logarithmic beyond" if threshold else ""
+        told.append(f"{side}: {outcome.title(last)} ({better} zero, batch norm is better{axis}).")
+    return " ".join([*told, marks, *(_told_apart(epochs, outcome) for outcome in panels)])
+
+
+def across(epochs: pd.DataFrame) -> str:
+    """Of the outcomes against the learning rate."""
+    last = int(epochs.epoch.max())
+    panels = (outcomes.LAST_LOSS, outcomes.TEST_ACCURACY)
+    return (
+        f"Left: {panels[0].title(last)}. Right: {panels[1].title(last)}, on a logarithmic axis of the error. Small points: "
+        f"single runs ({plural(epochs.seed.nunique(), 'seed')} at each rate); large points: means; bars: 95% intervals, cut "
+        "off at the frame. "
+        f"{' '.join(_told_apart(epochs, outcome) for outcome in panels)}"
+    )
+
+
+def _told_apart(epochs: pd.DataFrame, outcome: Outcome) -> str:
+    rates = outcomes.rates(epochs)
+    apart = [rate_name(rate) for rate in rates if outcomes.compare(epochs, outcome, rate).difference.sign]
+    where = f" ({listing(apart)})" if apart else ""
+    title = outcome.title(int(epochs.epoch.max())).capitalize()
+    return f"{title} tells the arms apart at {len(apart)} of {plural(len(rates), 'rate')}{where}."

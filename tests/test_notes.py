@@ -1,0 +1,51 @@
+import pytest
+
+from bnlib import notes, words
+from bnlib.runs import paired_configs
+
+
+@pytest.mark.parametrize(
+    ("dataset", "fell_back", "said"),
+    [
+        ("digits", True, "could not be downloaded"),
+        ("digits", False, "needs no download"),
+        ("fashion_mnist", False, "Fashion-MNIST"),
+    ],
+)
+def test_page_on_other_data_says_so(dataset, fell_back, said):
+    notice = notes.notice(dataset, fell_back)
+    assert notice.startswith("> **This is not MNIST.**")
+    assert said in notice
+
+
+def test_page_on_mnist_needs_no_notice():
+    assert notes.notice("mnist", fell_back=False) == ""
+
+
+def test_command_makes_these_records(epochs):
+    facts = {"epochs": "10", "precision": "fp32", "device": "cpu"}  # runs that diverged have fewer epochs than were asked for
+    assert notes.command(epochs, facts) == (
+        'make report DATASET=mnist LEARNING_RATES="0.001" SEEDS=3 EPOCHS=10 PRECISION=fp32 DEVICE=cpu'
+    )
+
+
+def test_setting_counts_what_is_run():
+    configs = paired_configs(seeds=1, dataset="mnist", learning_rate=0.001, epochs=1)
+    assert notes.setting(configs) == (
+        "**Learning rate 0.001** on MNIST: 1 pair of runs, 1 epoch each, batches of 100, 32-bit floats (fp32)."
+    )
+
+
+def test_runs_done_counts_the_diverged(diverged_epochs):
+    assert notes.runs_done(diverged_epochs) == "4 runs of 2 epochs; 1 diverged."
+
+
+def test_limits_follow_the_records(epochs):
+    assert "3 seeds at each of 1 rate. The intervals assume" in notes.limits(epochs)
+    assert "1 seed at each of 1 rate. No difference on this page has an interval." in notes.limits(epochs[epochs.seed == 0])
+    assert "The answer rests on 2 comparisons" in notes.limits(epochs)
+
+
+def test_words_agree_with_their_numbers():
+    assert [words.plural(n, "seed") for n in (0, 1, 2)] == ["0 seeds", "1 seed", "2 seeds"]
+    assert [words.listing(list("abc")[:n]) for n in (1, 2, 3)] == ["a", "a and b", "a, b and c"]
