@@ -25,6 +25,9 @@ def replacing(path: Path) -> Iterator[Path]:
             os.fsync(stream.fileno())
         part.chmod(0o644)  # mkstemp makes files that only their owner can read
         part.replace(path)
+    except OSError as error:
+        error.filename = error.filename or str(path)  # a write to a full disk does not say where
+        raise
     finally:
         part.unlink(missing_ok=True)
 

@@ -24,8 +24,9 @@ def test_full_disk_leaves_the_file_as_it_was(tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(Path, "write_bytes", full)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(OSError, match="No space left") as error:
         files.write(path, "replaced")
+    assert error.value.filename == str(path)
     assert path.read_text() == "whole"
     assert [p.name for p in tmp_path.iterdir() if p.suffix == ".part"] == []
 
