@@ -32,9 +32,10 @@ def _append(log: str, event: dict) -> None:
 def shown(configs: Sequence, missing: Sequence) -> Iterator[str]:
     """Yields the log for these runs and, unless `VARIABLE` names one that is watched already, shows it as a bar."""
     watched = os.environ.get(VARIABLE)
-    kept = sum(config.epochs for config in set(configs) - set(missing))
     if watched:
-        _append(watched, {"kept": kept, "rate": configs[0].learning_rate})
+        kept = set(configs) - set(missing)
+        epochs = sum(config.epochs for config in kept)
+        _append(watched, {"kept": len(kept), "epochs": epochs, "rate": configs[0].learning_rate})
         yield watched
         return
     from tqdm.auto import tqdm as notebook_bar  # a widget where widgets can be shown
@@ -93,7 +94,8 @@ def _follow(log: str, bar: tqdm, runs: int, rates: list[float], plain: bool, sto
             for line in stream:
                 event = json.loads(line)
                 if "kept" in event:
-                    bar.total = max(bar.total - event["kept"], 0)  # in the store: neither work done nor work left
+                    # What the store holds is neither work done nor work left.
+                    runs, bar.total = runs - event["kept"], max(bar.total - event["epochs"], 0)
                     bar.unpause()  # no runs went on since the last notebook's: the time left should not count that
                     bar.set_postfix_str(f"{_rate(event, rates)}, first epochs", refresh=False)
                 else:

@@ -29,7 +29,9 @@ def test_stored_runs_are_neither_done_nor_left(tmp_path, capsys, monkeypatch):
     with progress.following(str(log), epochs=6, runs=3, rates=[0.001]), progress.shown(configs, configs[2:]) as told:
         assert told == str(log)
         progress.report(told, configs[2], 1)
-    assert "1/2 epochs" in capsys.readouterr().err.strip().splitlines()[-1]
+    last = capsys.readouterr().err.strip().splitlines()[-1]
+    assert "1/2 epochs" in last
+    assert "run 1 of 1" in last
 
 
 def test_diverged_run_takes_its_other_epochs_with_it(tmp_path, capsys, monkeypatch):
