@@ -101,7 +101,10 @@ def make(folder: Path, *goals: str, **variables: str) -> subprocess.CompletedPro
     places = {"BNLIB_CACHE": str(folder / "cache"), "REPORTS": str(folder / "reports"), "DATA_DIR": str(folder / "data")}
     settings = SMALL | variables
     arguments = [f"{name}={value}" for name, value in settings.items()]
-    environment = os.environ | places
+    # Not those of the `make test` that runs this: they would make it a make within a make.
+    environment = {
+        k: v for k, v in os.environ.items() if k not in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES")
+    } | places
     command = ["make", "--no-print-directory", *(goals or ("report",)), f"REPORTS={places['REPORTS']}", *arguments]
     command.append(f"DATA_DIR={places['DATA_DIR']}")
     return subprocess.run(command, cwd=paths.ROOT, env=environment, capture_output=True, text=True, timeout=300)

@@ -172,4 +172,4 @@ def test_fall_back_is_said_on_the_terminal_and_on_the_page(made, monkeypatch, tm
         shutil.copytree(saved, executed)
     assert "WARNING: MNIST is neither in the data folder nor can it be downloaded" in capsys.readouterr().err
     page = (tmp_path / "reports/digits/index.html").read_text()
-    assert "MNIST was neither in the data folder nor could it be downloaded" in BeautifulSoup(page, "html.parser").get_text()
+    assert "MNIST was not in the data folder and could not be downloaded" in BeautifulSoup(page, "html.parser").get_text()
