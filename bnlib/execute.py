@@ -44,7 +44,10 @@ def execute(notebook: Path, output: Path, parameters: dict | None = None) -> Non
         problem = _run(notebook, raw, parameters or {}, sentinel)
         if not raw.exists():
             raise UserError(f"{notebook.name} could not be started: {problem}")
-        ran = normalised(nbformat.read(raw, as_version=4))
+        try:
+            ran = normalised(nbformat.read(raw, as_version=4))
+        except ValueError as error:  # half a notebook: a full disk, say
+            raise UserError(f"{notebook.name} failed: {problem or error}") from error
         problem = _problem(ran) or problem or (None if sentinel.exists() else "its last cell never ran to its end")
         text = nbformat.writes(ran) + "\n"
     if problem:
@@ -67,6 +70,7 @@ def _run(notebook: Path, output: Path, parameters: dict, sentinel: Path) -> str 
                 str(output),
                 parameters,
                 cwd=str(notebook.parent.absolute()),
+                kernel_name="python3",  # this environment's, whatever kernel the notebook was last saved with
                 progress_bar=False,
                 extra_arguments=["--IPKernelApp.log_level=ERROR"],  # else it warns of its loopback sockets each time
             )

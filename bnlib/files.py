@@ -46,6 +46,15 @@ def write_if_changed(path: Path, content: str | bytes) -> None:
         write(path, data)
 
 
+def write_all(contents: dict[Path, str | bytes]) -> None:
+    """Writes several files, none of them unless all could be written; they are moved into place from the last to the first."""
+    with contextlib.ExitStack() as stack:
+        for path, content in contents.items():
+            data = content.encode() if isinstance(content, str) else content
+            if not path.is_file() or path.read_bytes() != data:
+                stack.enter_context(replacing(path)).write_bytes(data)
+
+
 def sha256(path: Path) -> str:
     """SHA-256 of a file, in hexadecimal."""
     with path.open("rb") as stream:

@@ -139,7 +139,7 @@ def cost(timing: pd.DataFrame) -> str:
     """How much longer an epoch takes with batch norm, as the median of the ratios of paired runs."""
     seconds = timing.pivot_table(index=["learning_rate", "seed"], columns="norm", values="train_seconds").dropna()
     ratios = seconds["batch"] / seconds["none"]
-    rough = "Several runs shared the machine, and the load on it differed from run to run, so the ratio is rough."
+    rough = "Runs may have shared the machine, and the load on it differs from run to run, so the ratio is rough."
     if len(ratios) == 1:
         return f"In the one pair timed an epoch took {ratios.iloc[0]:.2f} times as long with batch norm as without. {rough}"
     return (

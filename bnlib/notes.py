@@ -79,7 +79,7 @@ def limits(epochs: pd.DataFrame) -> str:
         "A learning rate that suits one arm may not suit the other; equal rates are compared because the question is about "
         "them.",
         "The test set describes the runs after each epoch; nothing was chosen by it.",
-        "Seconds were measured on one machine, with several runs at once.",
+        "Seconds were measured while other runs may have shared the machine.",
         "On a CPU, the same command gives the same bits on the same machine; another processor may round differently, and for "
         "a GPU nothing is promised.",
     ]

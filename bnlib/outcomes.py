@@ -72,6 +72,8 @@ class Comparison:
         if not d.n:
             return "no pair in which both arms stayed finite"
         told = f"{number(d.estimate, signed=True)} {self.outcome.difference_unit}"
+        if d.flat:
+            return f"{told} in each of {d.n} pairs, with no spread to judge it by"
         told += f" [{number(d.low, signed=True)}, {number(d.high, signed=True)}]" if d.bounded else ""
         if d.n < self.seeds:
             return f"{told}, from the {d.n} of {self.seeds} pairs that stayed finite"

@@ -15,7 +15,7 @@ from bnlib.signals import terminable
 
 PACKAGE = Path(__file__).parent
 # Modules on which nothing in an executed notebook hangs: a change of theirs runs none again.
-APART = {f"{name}.py" for name in ("execute", "parameters", "pipeline", "progress", "render", "signals", "stamps")}
+APART = {f"{name}.py" for name in ("parameters", "pipeline", "progress", "render", "signals", "stamps")}
 
 
 class Pipeline:
@@ -33,13 +33,14 @@ class Pipeline:
         self.common = {
             "code": stamps.sources(code),
             "data": raw.checksums(self.dataset),
-            "versions": provenance.versions(),
+            "versions": provenance.versions() | stamps.sources([paths.ROOT / "requirements.lock"]),
             "machine": provenance.machine(),
         }
 
     def run(self) -> bool:
         """Makes what is not up to date; returns whether there was anything to make."""
-        self.report.mkdir(parents=True, exist_ok=True)  # a place that cannot be written is said before the runs, not after
+        self.report.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=self.report).close()  # a place that cannot be written is said before the runs, not after
         stale = [rate for rate in self.parameters.learning_rates if not self._rate_is_fresh(rate)]
         if stale:
             self._run_rates(stale)
@@ -78,10 +79,10 @@ class Pipeline:
         p, output, folder = self.parameters, self._rate_path(rate), self.records / rate_name(rate)
         values = {"dataset": self.dataset, "learning_rate": rate, "seeds": p.seeds, "epochs": p.epochs}
         values |= {"precision": p.precision, "device": p.device, "fell_back": self.fell_back}
+        inputs = self._rate_inputs(rate)  # as it begins: what is edited meanwhile is not what was run
         with paths.variables({"BNLIB_RECORDS": str(folder)}):
             execute(paths.NOTEBOOKS / "learning_rate.ipynb", output, values)
-        written = [output, *_files(folder / self.dataset)]
-        stamps.write(output.with_suffix(".json"), self._rate_inputs(rate), written)
+        stamps.write(output.with_suffix(".json"), inputs, [output, *_files(folder / self.dataset)])
 
     # The report: records of all rates -> one table and the executed notebook
 
@@ -116,7 +117,7 @@ class Pipeline:
         inputs = self.common | {
             "notebooks": stamps.sources(executed),
             "results": stamps.sources(_files(self.results)),
-            "template": stamps.sources([PACKAGE / "render.py", *template]),
+            "template": stamps.sources([PACKAGE / "render.py", PACKAGE / "pipeline.py", *template]),
             "report": str(self.report),
         }
         stamp = self.executed / "pages.json"
@@ -134,17 +135,18 @@ class Pipeline:
         pages = [Page("index.html", "Report"), *(Page(f"learning-rate-{n}.html", f"Learning rate {n}") for n in names)]
         notebooks = [nbformat.read(path, as_version=4) for path in executed]
         subject = "batch normalisation in a small CNN"
-        contents: dict[Path, str | bytes] = {
-            self.report / page.href: render(notebook, f"{page.label}: {subject}", page, pages)
-            for page, notebook in zip(pages, notebooks, strict=True)
-        }
+        contents: dict[Path, str | bytes] = {}
+        for page, notebook in zip(pages, notebooks, strict=True):
+            try:
+                contents[self.report / page.href] = render(notebook, f"{page.label}: {subject}", page, pages)
+            except ValueError as error:
+                raise UserError(f"{page.href}: {error}") from error
         for number, svg in enumerate(pictures(notebooks[0], "answer"), start=1):
             contents[self.report / f"answer-{number}.svg"] = svg
         contents |= {self.report / "data" / path.name: path.read_bytes() for path in _files(self.results)}
+        files.write_all(contents)
         for old in set(self.report.glob("learning-rate-*.html")) - set(contents):
             old.unlink()  # a page of a rate that this report no longer has
-        for path, content in reversed(contents.items()):  # the index last: it links to the others
-            files.write_if_changed(path, content)
         return list(contents)
 
 

@@ -32,7 +32,7 @@ def curves(epochs: pd.DataFrame, column: str, learning_rate: float, ax: Axes) ->
         middle = np.array([m.estimate for m in means])
         dot = "." if (runs.notna().sum() == 1).any() else None  # a single epoch makes no line
         ax.plot(runs.index, read(runs), color=arm.color, linestyle=arm.linestyle, linewidth=0.6, alpha=0.6, marker=dot)
-        ax.plot(runs.index, read(middle), color=arm.color, linestyle=arm.linestyle, linewidth=2)
+        ax.plot(runs.index, read(middle), color=arm.color, linestyle=arm.linestyle, linewidth=2, marker=dot and arm.marker)
         band = read([m.low for m in means]), read([m.high for m in means])
         ax.fill_between(runs.index, *band, color=arm.color, alpha=0.15, linewidth=0)
         seen.append(read(runs).ravel())

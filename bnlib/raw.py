@@ -15,6 +15,8 @@ from filelock import FileLock
 from bnlib import UserError, files, paths
 
 TIMEOUT = 20.0  # seconds without a byte until a download is given up
+PROBE = 2.0  # seconds until a host that says nothing counts as out of reach
+LOCAL = (errno.ENOSPC, errno.EACCES, errno.EPERM, errno.EROFS, errno.EDQUOT, errno.ENOTDIR)  # of the disk, not the network
 
 NAMES = ("mnist", "fashion_mnist", "digits")
 FOLDERS = {"mnist": "MNIST/raw", "fashion_mnist": "FashionMNIST/raw"}
@@ -162,8 +164,8 @@ def _download(name: str, root: Path) -> str | None:
     try:
         kind(root, download=True)
     except OSError as error:
-        if error.errno is not None and not isinstance(error, ConnectionError | TimeoutError | socket.gaierror):
-            raise  # the disk, not the network
+        if error.errno in LOCAL:
+            raise
         return _last_line(error)
     except (RuntimeError, ValueError, EOFError, http.client.HTTPException) as error:
         return _last_line(error)
@@ -179,7 +181,8 @@ def _unreachable(name: str) -> str | None:
     reason = None
     for host in HOSTS[name]:
         try:
-            socket.create_connection(host, timeout=TIMEOUT).close()
+            address = socket.getaddrinfo(*host, type=socket.SOCK_STREAM)[0][4][:2]  # one: a host may have many
+            socket.create_connection(address, timeout=PROBE).close()
             return None
         except OSError as error:
             reason = f"{host[0]}: {error.strerror or error}"

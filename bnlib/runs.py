@@ -8,12 +8,13 @@ from collections.abc import Sequence
 import joblib
 import torch
 
-from bnlib import UserError, models, progress, store
+from bnlib import UserError, progress, store
 from bnlib.config import RunConfig
 from bnlib.data import Data, load_once
 from bnlib.parameters import worker_count
 from bnlib.records import Records, collect
 from bnlib.training import Epoch, fit
+from bnlib.words import ARMS
 
 __all__ = ["RunConfig", "paired_configs", "resolve_device", "run_all"]
 
@@ -23,8 +24,11 @@ def paired_configs(*, seeds: int, **fields) -> list[RunConfig]:
 
     Raises:
         pydantic.ValidationError: a field is unknown, missing or out of its range.
+        ValueError: `seeds` is below 1.
     """
-    return [RunConfig(norm=norm, seed=seed, **fields) for seed in range(seeds) for norm in models.NORMS]
+    if seeds < 1:
+        raise ValueError(f"seeds={seeds}: should be 1 or more")
+    return [RunConfig(norm=norm, seed=seed, **fields) for seed in range(seeds) for norm in ARMS]
 
 
 def run_all(configs: Sequence[RunConfig], data: Data, workers: int | None = None) -> Records:
@@ -38,12 +42,17 @@ def run_all(configs: Sequence[RunConfig], data: Data, workers: int | None = None
         workers: processes at the most; `worker_count()` by default.
 
     Raises:
+        UserError: a batch size leaves one image over, which batch norm cannot take.
         Whatever a run raised; the runs finished before it stay in the store.
     """
+    for size in {config.batch_size for config in configs}:
+        if len(data.train) % size == 1:
+            raise UserError(f"batch_size={size} leaves a last batch of one image, which has no variance; take another size")
     found = {config: store.get(config, data.fingerprint) for config in configs}
     missing = [config for config, epochs in found.items() if epochs is None]
     with progress.shown(configs, missing) as log:
-        jobs = (joblib.delayed(_run)(config, data.fingerprint, log, os.getpid()) for config in missing)
+        shared = (data.fingerprint, store.environment(), log, os.getpid())
+        jobs = (joblib.delayed(_run)(config, *shared) for config in missing)
         # One run left needs no second process, nor does a single worker.
         parallel = joblib.Parallel(min(workers or worker_count(), len(missing) or 1), return_as="generator_unordered")
         for config, epochs in parallel(jobs):
@@ -51,12 +60,14 @@ def run_all(configs: Sequence[RunConfig], data: Data, workers: int | None = None
     return collect(found.items())
 
 
-def _run(config: RunConfig, fingerprint: str, log: str, parent: int) -> tuple[RunConfig, list[Epoch]]:
+def _run(config: RunConfig, fingerprint: str, environment: dict, log: str, parent: int) -> tuple[RunConfig, list[Epoch]]:
     if os.getpid() != parent:
         _end_with(parent)
     data = load_once(config.dataset)
     if data.fingerprint != fingerprint:
         raise UserError(f"the files of {config.dataset} changed while the runs went on; run again")
+    if store.environment() != environment:
+        raise UserError("the training code changed while the runs went on; run again")
     epochs = []
     for epoch in fit(config, data):
         epochs.append(epoch)

@@ -24,8 +24,15 @@ class Interval:
         return bool(np.isfinite(self.low) and np.isfinite(self.high))
 
     @property
+    def flat(self) -> bool:
+        """Whether all values were the same up to rounding: then their spread says nothing of chance."""
+        return self.bounded and self.high - self.low <= 1e-9 * max(abs(self.estimate), 1e-9)
+
+    @property
     def sign(self) -> int:
-        """+1 if the whole interval lies above zero, -1 if below, 0 if it holds zero or there is none."""
+        """+1 if the whole interval lies above zero, -1 if below; 0 if it holds zero, or if no spread gives it a width."""
+        if self.flat:
+            return 0
         return int(self.bounded and self.low > 0) - int(self.bounded and self.high < 0)
 
 

@@ -4,7 +4,6 @@ import ast
 import hashlib
 import json
 from dataclasses import asdict
-from functools import cache
 from pathlib import Path
 
 import torch
@@ -14,12 +13,23 @@ from bnlib.config import RunConfig
 from bnlib.training import Epoch
 
 
-@cache
+def _code(source: str) -> str:
+    """Python source without what cannot change a result: comments, layout, docstrings."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
+            node.body = node.body[1:]
+    return ast.dump(tree)
+
+
+# Hashed as it is imported: a file edited while runs go on is not the code that they run.
+SOURCE = hashlib.sha256("".join(_code(Path(m.__file__).read_text()) for m in (models, training)).encode()).hexdigest()
+
+
 def environment() -> dict[str, str]:
     """What besides configuration and data decides a run's bits: the training code, torch, the CPU's kind, threads."""
-    code = "".join(_code(Path(module.__file__).read_text()) for module in (models, training))
     return {
-        "source": hashlib.sha256(code.encode()).hexdigest(),
+        "source": SOURCE,
         "torch": torch.__version__,
         "instruction_set": torch.backends.cpu.get_cpu_capability(),
         "accelerator": torch.cuda.get_device_name() if torch.cuda.is_available() else "",
@@ -53,15 +63,6 @@ def put(config: RunConfig, fingerprint: str, epochs: list[Epoch]) -> None:
     rows = [asdict(epoch) for epoch in epochs]
     entry = {"config": config.model_dump(), "epochs": rows, "sha256": _digest(rows)}
     files.write(_path(config, fingerprint), json.dumps(entry, indent=1))
-
-
-def _code(source: str) -> str:
-    """Python source without what cannot change a result: comments, layout, docstrings."""
-    tree = ast.parse(source)
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
-            node.body = node.body[1:]
-    return ast.dump(tree)
 
 
 def _digest(rows: list[dict]) -> str:

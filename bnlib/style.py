@@ -82,9 +82,10 @@ def limits(ax: Axes, values: np.ndarray, share: bool) -> None:
     if share:
         steps = ((90, 70, 50, 30, 20, 10, 5, 3, 2, 1, 0.5, 0.2, 0.1), (5, 4, 3, 2.5, 2, 1.5, 1.2, 1, 0.8, 0.6, 0.5, 0.4, 0.3))
         ticks = [error for error in steps[int(high < 6)] if low <= error <= high]
+        ticks = ticks if len(ticks) > 1 else [high / 1.2, low * 1.2]  # a narrow range between two steps
         ax.yaxis.set_major_locator(FixedLocator(ticks))
         ax.yaxis.set_minor_locator(NullLocator())
-        ax.set_yticklabels([f"{100 - error:g}" for error in ticks])
+        ax.set_yticklabels([f"{100 - error:.4g}" for error in ticks])
 
 
 def far_pairs(differences: np.ndarray) -> float | None:

@@ -57,11 +57,11 @@ def make_epochs(losses: dict, dataset: str = "mnist") -> pd.DataFrame:
 
 @pytest.fixture
 def epochs():
-    """Three seeds of two epochs at 0.001: batch norm lowers the first loss by 0.1, and test accuracy cannot be told apart."""
+    """Three seeds of two epochs at 0.001: batch norm lowers the first loss by 0.1 ± 0.01; test accuracy is not told apart."""
     return make_epochs(
         {
             ("none", 0.001): {0: [(0.3, 0.9), (0.2, 0.97)], 1: [(0.4, 0.9), (0.2, 0.98)], 2: [(0.5, 0.9), (0.2, 0.99)]},
-            ("batch", 0.001): {0: [(0.2, 0.9), (0.1, 0.98)], 1: [(0.3, 0.9), (0.1, 0.98)], 2: [(0.4, 0.9), (0.1, 0.98)]},
+            ("batch", 0.001): {0: [(0.2, 0.9), (0.1, 0.98)], 1: [(0.31, 0.9), (0.1, 0.98)], 2: [(0.39, 0.9), (0.1, 0.98)]},
         }
     )
 

@@ -31,6 +31,21 @@ def test_full_disk_leaves_the_file_as_it_was(tmp_path, monkeypatch):
     assert [p.name for p in tmp_path.iterdir() if p.suffix == ".part"] == []
 
 
+def test_files_written_together_are_all_written_or_none(tmp_path, monkeypatch):
+    files.write_all({tmp_path / "a": "one", tmp_path / "b": "one"})
+    real = Path.write_bytes
+
+    def full(self, data):
+        if self.name.startswith(".b."):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real(self, data)
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OSError, match="No space left"):
+        files.write_all({tmp_path / "a": "two", tmp_path / "b": "two"})
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"a": "one", "b": "one"}
+
+
 def test_unchanged_content_keeps_its_time_stamp(tmp_path):
     path = tmp_path / "file"
     files.write(path, "same")

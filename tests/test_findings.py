@@ -5,7 +5,8 @@ from bnlib import captions, findings, outcomes
 
 def test_difference_is_claimed_only_where_its_interval_allows(epochs):
     told = findings.difference(outcomes.compare(epochs, outcomes.FIRST_LOSS, 0.001))
-    assert told == "The training loss of epoch 1 was lower with batch norm: −0.1000 nats [−0.1000, −0.1000]."
+    # differences -0.10, -0.09, -0.11: mean -0.1, half width 4.302653 * 0.01 / sqrt(3) = 0.0248
+    assert told == "The training loss of epoch 1 was lower with batch norm: −0.1000 nats [−0.1248, −0.0752]."
     unclear = findings.difference(outcomes.compare(epochs, outcomes.TEST_ACCURACY, 0.001))
     # differences +1, 0, -1 points: mean 0, half width 4.302653 * 1 / sqrt(3) = 2.48
     assert (
@@ -27,8 +28,8 @@ def test_answer_names_every_rate_once_for_each_outcome(epochs):
     answer = findings.answer(both)
     assert "On MNIST, 3 pairs of runs of 2 epochs at each learning rate" in answer
     assert (
-        "Training loss of epoch 1 was lower with batch norm at 0.001 (−0.1000 nats [−0.1000, −0.1000]), "
-        "and did not tell the arms apart at 0.01 (+0.0000 nats [+0.0000, +0.0000])." in answer
+        "Training loss of epoch 1 was lower with batch norm at 0.001 (−0.1000 nats [−0.1248, −0.0752]), "
+        "and did not tell the arms apart at 0.01 (+0.0000 nats in each of 3 pairs, with no spread to judge it by)." in answer
     )
 
 
@@ -81,9 +82,9 @@ def test_findings_survive_an_arm_that_always_diverged(diverged_epochs):
 
 
 def test_change_over_rates_is_paired_by_seed(epochs):
-    worse = epochs.assign(learning_rate=0.01, test_accuracy=epochs.test_accuracy - 0.1)
+    worse = epochs.assign(learning_rate=0.01, test_accuracy=epochs.test_accuracy - 0.09 - 0.01 * epochs.seed)
     told = findings.across_rates(pd.concat([epochs, worse]))
-    fell = "by −10.00 percentage points [−10.00, −10.00] (it fell)"
+    fell = "by −10.00 percentage points [−12.48, −7.52] (it fell)"  # -9, -10 and -11
     assert told == (
         "From 0.001 to 0.01 test accuracy of epoch 2 changed, over pairs of the same seed, "
         f"without batch norm {fell} and with batch norm {fell}."

@@ -8,7 +8,9 @@ import pandas as pd
 import pytest
 from bs4 import BeautifulSoup
 
-from bnlib import paths, pipeline
+from bnlib import files, paths, pipeline
+from bnlib.parameters import Parameters
+from bnlib.pipeline import Pipeline
 from tests.conftest import SMALL, contents, make
 
 
@@ -98,6 +100,36 @@ def test_another_rate_adds_its_page_and_leaves_the_runs_of_the_others(copied):
     assert len({path.name for path in (copied / "cache/runs").iterdir()} - before) == 4
     pages = {path.name for path in (copied / "reports/digits").glob("*.html")}
     assert pages == {"index.html", "learning-rate-0.001.html", "learning-rate-0.002.html"}
+
+
+ALL = ["rates", "report", "pages"]
+EDITED = {  # what an edited file makes run again
+    "plots": ALL,
+    "execute": ALL,
+    "requirements.lock": ALL,
+    "learning_rate.ipynb": ["rates"],  # and then what its records and its notebook change, if they do
+    "report.ipynb": ["report", "pages"],
+    "render": ["pages"],
+    "pipeline": ["pages"],
+    "style.css": ["pages"],
+}
+
+
+@pytest.mark.parametrize(("name", "again"), EDITED.items(), ids=EDITED)
+def test_changed_file_is_noticed(name, again, made, monkeypatch):
+    monkeypatch.setenv("BNLIB_CACHE", str(made[0] / "cache"))
+    monkeypatch.setenv("REPORTS", str(made[0] / "reports"))
+    settings = Parameters(learning_rates=(0.001, 1000.0), seeds=2, epochs=2, dataset="digits")
+    steps = []
+    for method, step in (("_run_rates", "rates"), ("_render", "pages")):
+        monkeypatch.setattr(Pipeline, method, lambda self, _, step=step: steps.append(step) or [])
+    monkeypatch.setattr("bnlib.execute.execute", lambda *_: steps.append("report"))
+    monkeypatch.setattr(pipeline.stamps, "write", lambda *_: None)
+    assert not Pipeline(settings).run()
+    real = files.sha256
+    monkeypatch.setattr(files, "sha256", lambda path: "edited" if name in (path.name, path.stem) else real(path))
+    assert Pipeline(settings).run()
+    assert steps == again
 
 
 def test_edited_page_is_made_again_to_the_same_bytes(copied):

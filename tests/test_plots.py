@@ -37,8 +37,17 @@ def test_figures_are_the_same_bytes_each_time(two_rates):
 
 
 def test_figures_survive_diverged_runs(diverged_epochs):
-    all_figures(diverged_epochs)
-    all_figures(diverged_epochs[diverged_epochs.seed == 0])
+    for records in (diverged_epochs, diverged_epochs[diverged_epochs.seed == 0], diverged_epochs[diverged_epochs.epoch == 1]):
+        for ax in all_figures(records).values():
+            ET.fromstring(style.svg(ax))
+
+
+@pytest.mark.parametrize("accuracies", [(0.924, 0.934), (0.91, 0.926), (1.0, 1.0), (0.1, 0.999)])
+def test_accuracy_axis_always_has_ticks(accuracies, epochs):
+    values = epochs.assign(test_accuracy=epochs.norm.map(dict(zip(("none", "batch"), accuracies, strict=True))))
+    ax = plots.curves(values, "test_accuracy", 0.001, ax=plots.axes())
+    low, high = sorted(ax.get_ylim())
+    assert len([tick for tick in ax.get_yticks() if low <= tick <= high]) >= 2
 
 
 def test_ink_follows_the_theme(two_rates):
@@ -71,7 +80,7 @@ def test_arms_have_their_colour_line_and_marker_everywhere(two_rates):
 def test_differences_show_every_pair(epochs):
     ax = plots.differences([outcomes.compare(epochs, outcomes.FIRST_LOSS, 0.001)], ax=plots.axes())
     (pairs,) = (line.get_xdata() for line in ax.lines if line.get_fillstyle() == "none")
-    np.testing.assert_allclose(pairs, [-0.1] * 3)
+    np.testing.assert_allclose(pairs, [-0.1, -0.09, -0.11])
     assert "at 0.001 −0.1000" in ax.alt
 
 

@@ -73,6 +73,21 @@ def test_changed_data_file_is_noticed_by_the_worker(digits, tiny_data, monkeypat
         run_all(configs(), digits, workers=1)
 
 
+def test_changed_training_code_is_noticed_by_the_worker(digits):
+    with pytest.raises(UserError, match="the training code changed"):
+        runs._run(configs()[0], digits.fingerprint, store.environment() | {"source": "other"}, os.devnull, os.getpid())
+
+
+def test_batch_of_one_image_is_refused_before_any_run(digits):
+    with pytest.raises(UserError, match="batch_size=4 leaves a last batch of one image"):  # 1437 = 359 * 4 + 1
+        run_all(configs(batch_size=4), digits, workers=1)
+
+
+def test_no_seed_is_refused():
+    with pytest.raises(ValueError, match="seeds=0: should be 1 or more"):
+        configs(seeds=0)
+
+
 def test_workers_end_with_a_killed_parent(tmp_path):
     script = tmp_path / "script.py"
     script.write_text(

@@ -40,9 +40,11 @@ def test_diverged_pairs_are_left_out_and_not_counted():
     assert paired_difference([1, np.nan, 3], [2, 5, np.nan]) == mean_interval([1])
 
 
-def test_constant_values_give_an_interval_without_width():
+def test_equal_values_claim_nothing_however_far_from_zero():
     interval = mean_interval([0.5] * 4)
     assert (interval.low, interval.high) == (0.5, 0.5)
+    assert interval.sign == 0
+    assert mean_interval([0.1 + 0.2, 0.3]).flat  # equal up to rounding
 
 
 @pytest.mark.parametrize(("values", "sign"), [([1, 1.1, 0.9], 1), ([-1, -1.1, -0.9], -1), ([-1, 0, 1], 0)])

@@ -19,7 +19,7 @@ def test_comparison_shows_means_intervals_and_difference(epochs):
         "test accuracy of epoch 2, %",
     ]
     # 0.3, 0.4, 0.5: mean 0.4, half width 4.302653 * 0.1 / sqrt(3) = 0.2484
-    assert rows[1][1:] == ["0.4000\n[0.1516, 0.6484]", "0.3000\n[0.0516, 0.5484]", "−0.1000\n[−0.1000, −0.1000]", "3"]
+    assert rows[1][1:] == ["0.4000\n[0.1516, 0.6484]", "0.3000\n[0.0630, 0.5370]", "−0.1000\n[−0.1248, −0.0752]", "3"]
 
 
 def test_across_counts_lost_runs(diverged_epochs):
