@@ -20,7 +20,8 @@ EVERY = 8.0  # seconds between lines where the output is no terminal
 def report(log: str, config, epoch: int, ended: bool = False) -> None:
     """Says that `config`'s run finished an epoch; `ended` if it stops there, whatever epochs it had left."""
     done = config.epochs - epoch + 1 if ended else 1
-    _append(log, {"rate": config.learning_rate, "norm": config.norm, "seed": config.seed, "epoch": epoch, "done": done})
+    where = {"rate": config.learning_rate, "norm": config.norm, "seed": config.seed, "epoch": epoch, "epochs": config.epochs}
+    _append(log, where | {"done": done})
 
 
 def _append(log: str, event: dict) -> None:
@@ -65,7 +66,7 @@ def following(log: str, epochs: int, runs: int, rates: Sequence[float] = (), bar
         disable=epochs == 0,
         file=_Nowhere() if plain else None,
         smoothing=0.05,
-        bar_format="{percentage:3.0f}% |{bar:20}| {n_fmt}/{total_fmt} epochs, {remaining} left{postfix}",
+        bar_format="{percentage:3.0f}% |{bar:6}| {n_fmt}/{total_fmt} epochs, {remaining} left{postfix}",
     )
     stop = threading.Event()
     follower = threading.Thread(target=_follow, args=(log, shown_bar, runs, list(rates), plain, stop), daemon=True)
@@ -112,9 +113,9 @@ def _follow(log: str, bar: tqdm, runs: int, rates: list[float], plain: bool, sto
 
 
 def _where(event: dict, run: int, runs: int, rates: list[float]) -> str:
-    return f"{_rate(event, rates)}, run {run} of {runs} (norm {event['norm']}, seed {event['seed']}), epoch {event['epoch']}"
+    return f"{_rate(event, rates)}, run {run}/{runs}, epoch {event['epoch']}/{event['epochs']}"  # fits 80 columns
 
 
 def _rate(event: dict, rates: list[float]) -> str:
-    which = f" ({rates.index(event['rate']) + 1} of {len(rates)})" if rates else ""
-    return f"learning rate {event['rate']:g}{which}"
+    which = f" ({rates.index(event['rate']) + 1}/{len(rates)})" if rates else ""
+    return f"rate {event['rate']:g}{which}"

@@ -50,7 +50,7 @@ def test_rate_written_twice_is_run_once(made):
 
 def test_terminal_shows_how_far_the_runs_are(made):
     said = made[1].stderr
-    assert re.search(r"\d+% \|.*\| \d+/16 epochs, \S+ left, learning rate 1000 \(2 of 2\), run \d of 8 .*epoch \d", said)
+    assert re.search(r"\d+% \|.*\| \d+/16 epochs, \S+ left, rate 1000 \(2/2\), run \d/8, epoch \d/2", said)
 
 
 def test_links_between_pages_and_data_lead_somewhere(made):

@@ -17,7 +17,8 @@ def test_terminal_says_rate_run_epoch_and_time_left(tmp_path, capsys, monkeypatc
         progress.report(log, config(norm="batch", learning_rate=0.01), 1)
     last = capsys.readouterr().err.strip().splitlines()[-1]
     assert re.search(r"3/8 epochs, .* left", last)
-    assert last.endswith("learning rate 0.01 (2 of 2), run 2 of 4 (norm batch, seed 0), epoch 1")
+    assert last.endswith("rate 0.01 (2/2), run 2/4, epoch 1/2")
+    assert len(last) <= 80
 
 
 def test_stored_runs_are_neither_done_nor_left(tmp_path, capsys, monkeypatch):
@@ -31,7 +32,7 @@ def test_stored_runs_are_neither_done_nor_left(tmp_path, capsys, monkeypatch):
         progress.report(told, configs[2], 1)
     last = capsys.readouterr().err.strip().splitlines()[-1]
     assert "1/2 epochs" in last
-    assert "run 1 of 1" in last
+    assert "run 1/1" in last
 
 
 def test_diverged_run_takes_its_other_epochs_with_it(tmp_path, capsys, monkeypatch):
