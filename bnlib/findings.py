@@ -1,5 +1,7 @@
 """What the records say, in sentences; nothing is said more strongly than its interval allows."""
 
+from dataclasses import replace
+
 import pandas as pd
 
 from bnlib import outcomes
@@ -126,7 +128,7 @@ def across_rates(epochs: pd.DataFrame) -> str:
     for norm, words in ARMS.items():
         # The seeds of the lowest rate and of the highest are the same, in the same order.
         change = paired_difference(low.per_seed[norm], high.per_seed[norm])
-        c = Comparison(high.outcome, high.learning_rate, high.epochs, low.without, high.without, change, high.per_seed)
+        c = replace(high, difference=change)
         verdict = {-1: "it fell", 0: "its direction is not settled", 1: "it rose"}[change.sign]
         told.append(f"{words} by {c.text()} ({verdict})" if change.n else f"{words} it cannot be said")
     title = high.outcome.title(high.epochs)
