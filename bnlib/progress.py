@@ -8,7 +8,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from tqdm import tqdm
@@ -17,33 +17,39 @@ VARIABLE = "BNLIB_PROGRESS"  # names the log when somebody else shows it
 EVERY = 8.0  # seconds between lines where the output is no terminal
 
 
-def report(log: str, config, epoch: int, ended: bool = False) -> None:
-    """Says that `config`'s run finished an epoch; `ended` if it stops there, whatever epochs it had left."""
+def event(config, epoch: int, ended: bool = False) -> dict:
+    """That `config`'s run finished an epoch; `ended` if it stops there, whatever epochs it had left."""
     done = config.epochs - epoch + 1 if ended else 1
     where = {"rate": config.learning_rate, "norm": config.norm, "seed": config.seed, "epoch": epoch, "epochs": config.epochs}
-    _append(log, where | {"done": done})
+    return where | {"done": done}
 
 
-def _append(log: str, event: dict) -> None:
+def append(log: str, event: dict) -> None:
+    """Adds an event to the log, from whatever process."""
     with open(log, "a") as stream:  # one short write in append mode: lines of several processes never mix
         stream.write(json.dumps(event) + "\n")
 
 
 @contextlib.contextmanager
-def shown(configs: Sequence, missing: Sequence) -> Iterator[str]:
-    """Yields the log for these runs and, unless `VARIABLE` names one that is watched already, shows it as a bar."""
+def shown(kept: Mapping) -> Iterator[str]:
+    """Yields the log for runs and, unless `VARIABLE` names one that is watched already, shows it as a bar.
+
+    Args:
+        kept: for each run's configuration, how many of its epochs are in the store.
+    """
+    left = {config: config.epochs - epochs for config, epochs in kept.items()}
+    runs = sum(epochs > 0 for epochs in left.values())
     watched = os.environ.get(VARIABLE)
     if watched:
-        kept = set(configs) - set(missing)
-        epochs = sum(config.epochs for config in kept)
-        _append(watched, {"kept": len(kept), "epochs": epochs, "rate": configs[0].learning_rate})
+        rate = next(iter(kept)).learning_rate
+        append(watched, {"kept": len(kept) - runs, "epochs": sum(kept.values()), "rate": rate})
         yield watched
         return
     from tqdm.auto import tqdm as notebook_bar  # a widget where widgets can be shown
 
     with tempfile.TemporaryDirectory(prefix="bnlib-") as folder:
         log = str(Path(folder) / "progress.jsonl")
-        with following(log, sum(config.epochs for config in missing), len(missing), bar=notebook_bar):
+        with following(log, sum(left.values()), runs, bar=notebook_bar):
             yield log
 
 
@@ -52,7 +58,7 @@ def following(log: str, epochs: int, runs: int, rates: Sequence[float] = (), bar
     """Shows the log as a bar for as long as the block lasts: a moving one on a terminal, else a line now and then.
 
     Args:
-        log: the file that `report` appends to; it may not exist yet.
+        log: the file that `append` adds to; it may not exist yet.
         epochs, runs: how many there are in all.
         rates: the learning rates in the order in which they are run, to say which one it is.
         bar: the kind of tqdm bar.

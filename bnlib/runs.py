@@ -1,22 +1,29 @@
 """Many runs at once: spread over worker processes, taken from the store where they were done before."""
 
+import contextlib
 import os
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 import joblib
 import torch
+from joblib.externals.loky.process_executor import TerminatedWorkerError
 
-from bnlib import UserError, progress, store
+from bnlib import UserError, cluster, paths, progress, store
 from bnlib.config import RunConfig
 from bnlib.data import Data, load_once
 from bnlib.parameters import worker_count
 from bnlib.records import Records, collect
-from bnlib.training import Epoch, fit
+from bnlib.training import Checkpoint, fit
 from bnlib.words import ARMS
 
 __all__ = ["RunConfig", "paired_configs", "resolve_device", "run_all"]
+
+# Keep freed memory, in large pages: where glibc hands each batch's tensors back and forth instead, page faults take
+# up to a sixth of a step. Other C libraries take no notice.
+MEMORY = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1:glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=10000000000"}
 
 
 def paired_configs(*, seeds: int, **fields) -> list[RunConfig]:
@@ -32,9 +39,10 @@ def paired_configs(*, seeds: int, **fields) -> list[RunConfig]:
 
 
 def run_all(configs: Sequence[RunConfig], data: Data, workers: int | None = None) -> Records:
-    """Does the runs that the store lacks, several at once, and returns the records of all.
+    """Does the epochs that the store lacks, several runs at once, and returns the records of all.
 
-    Every run has its own process and its own fixed number of threads, so the records do not depend on `workers`.
+    Every run has its own process and its own fixed number of threads, so the records do not depend on `workers`, nor on
+    whether a Dask cluster does them (`bnlib.cluster`).
 
     Args:
         configs: runs on one data set.
@@ -42,38 +50,71 @@ def run_all(configs: Sequence[RunConfig], data: Data, workers: int | None = None
         workers: processes at the most; `worker_count()` by default.
 
     Raises:
-        UserError: a batch size leaves one image over, which batch norm cannot take.
-        Whatever a run raised; the runs finished before it stay in the store.
+        UserError: a batch size leaves one image over, which batch norm cannot take; or a worker was killed.
+        Whatever a run raised. All finished epochs stay in the store.
     """
     for size in {config.batch_size for config in configs}:
         if len(data.train) % size == 1:
             raise UserError(f"batch_size={size} leaves a last batch of one image, which has no variance; take another size")
-    found = {config: store.get(config, data.fingerprint) for config in configs}
-    missing = [config for config, epochs in found.items() if epochs is None]
-    with progress.shown(configs, missing) as log:
-        shared = (data.fingerprint, store.environment(), log, os.getpid())
-        jobs = (joblib.delayed(_run)(config, *shared) for config in missing)
-        # One run left needs no second process, nor does a single worker.
-        parallel = joblib.Parallel(min(workers or worker_count(), len(missing) or 1), return_as="generator_unordered")
-        for config, epochs in parallel(jobs):
-            found[config] = epochs
-    return collect(found.items())
+    epochs, missing = {}, []
+    for config in configs:
+        checkpoint = store.get(config, data.fingerprint)
+        epochs[config] = checkpoint.epochs[: config.epochs] if checkpoint else ()
+        if not (checkpoint and checkpoint.is_finished(config.epochs)):
+            missing.append(config)
+    kept = {config: config.epochs if config not in missing else len(epochs[config]) for config in configs}
+    with progress.shown(kept) as log:
+        for config, checkpoint in _done(missing, data, log, workers):
+            epochs[config] = checkpoint.epochs
+    return collect(epochs.items())
 
 
-def _run(config: RunConfig, fingerprint: str, environment: dict, log: str, parent: int) -> tuple[RunConfig, list[Epoch]]:
-    if os.getpid() != parent:
+def _done(configs: list[RunConfig], data: Data, log: str, workers: int | None) -> Iterator[tuple[RunConfig, Checkpoint]]:
+    """Does runs, and yields each when it is finished, in whatever order that is."""
+    facts = (data.fingerprint, store.environment())
+    if address := cluster.address():
+        with cluster.connected(address, partial(progress.append, log)):
+            jobs = (joblib.delayed(_run)(config, *facts, cluster.say) for config in configs)
+            for config, checkpoint in joblib.Parallel(return_as="generator_unordered", batch_size=1)(jobs):
+                store.put(config, data.fingerprint, checkpoint)  # the worker's store may be on another machine
+                yield config, checkpoint
+        return
+    jobs = (joblib.delayed(_run)(config, *facts, partial(progress.append, log), os.getpid()) for config in configs)
+    # One run left needs no second process, nor does a single worker.
+    parallel = joblib.Parallel(min(workers or worker_count(), len(configs) or 1), return_as="generator_unordered")
+    try:
+        with workers_environment():
+            yield from parallel(jobs)
+    except TerminatedWorkerError as error:
+        raise UserError(
+            "a worker process was killed, for want of memory perhaps; its finished epochs are kept: "
+            "run again, with a smaller WORKERS if it happens again"
+        ) from error
+
+
+def workers_environment() -> contextlib.AbstractContextManager:
+    """The environment in which worker processes start; what the person set stands."""
+    return paths.variables({} if "GLIBC_TUNABLES" in os.environ else MEMORY)
+
+
+def _run(
+    config: RunConfig, fingerprint: str, environment: dict, say: Callable[[dict], None], parent: int | None = None
+) -> tuple[RunConfig, Checkpoint]:
+    """Does one run from where the store has it, in a process that ends with `parent` if that is another one."""
+    if parent and os.getpid() != parent:
         _end_with(parent)
     data = load_once(config.dataset)
     if data.fingerprint != fingerprint:
-        raise UserError(f"the files of {config.dataset} changed while the runs went on; run again")
-    if store.environment() != environment:
-        raise UserError("the training code changed while the runs went on; run again")
-    epochs = []
-    for epoch in fit(config, data):
-        epochs.append(epoch)
-        progress.report(log, config, epoch.epoch, ended=epoch.diverged)
-    store.put(config, fingerprint, epochs)
-    return config, epochs
+        raise UserError(f"the files of {config.dataset} are not those that this report began with; run again")
+    here = store.environment()
+    for name, value in environment.items():
+        if here[name] != value:
+            raise UserError(f"a worker would give other bits: its {name} is {here[name]}, not {value}; run again with one kind")
+    for checkpoint in fit(config, data, store.get(config, fingerprint)):
+        store.put(config, fingerprint, checkpoint)
+        epoch = checkpoint.epochs[-1]
+        say(progress.event(config, epoch.epoch, ended=epoch.diverged))
+    return config, store.get(config, fingerprint)
 
 
 def _end_with(parent: int) -> None:

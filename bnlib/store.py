@@ -1,16 +1,20 @@
-"""Finished runs on disk, each under a key made of everything that could change it."""
+"""Runs on disk, each under a key made of everything that could change it, from its first finished epoch on."""
 
 import ast
 import hashlib
-import json
+import io
+import pickle
 from dataclasses import asdict
 from pathlib import Path
 
 import torch
 
-from bnlib import files, models, paths, training
+from bnlib import files, graphs, models, paths, provenance, training
 from bnlib.config import RunConfig
-from bnlib.training import Epoch
+from bnlib.stamps import fingerprint
+from bnlib.training import Checkpoint, Epoch
+
+DIGEST_BYTES = hashlib.sha256().digest_size  # an entry begins with the SHA-256 of the rest
 
 
 def _code(source: str) -> str:
@@ -23,51 +27,60 @@ def _code(source: str) -> str:
 
 
 # Hashed as it is imported: a file edited while runs go on is not the code that they run.
-SOURCE = hashlib.sha256("".join(_code(Path(m.__file__).read_text()) for m in (models, training)).encode()).hexdigest()
+TRAINS = (graphs, models, training)
+SOURCE = hashlib.sha256("".join(_code(Path(module.__file__).read_text()) for module in TRAINS).encode()).hexdigest()
 
 
 def environment() -> dict[str, str]:
-    """What besides configuration and data decides a run's bits: the training code, torch, the CPU's kind, threads."""
+    """What besides configuration and data decides a run's bits: the training code, torch, the processor, threads."""
     return {
-        "source": SOURCE,
+        "training code": SOURCE,
         "torch": torch.__version__,
-        "instruction_set": torch.backends.cpu.get_cpu_capability(),
-        "accelerator": torch.cuda.get_device_name() if torch.cuda.is_available() else "",
-        "threads": str(training.THREADS),
+        "processor": provenance.cpu(),
+        "instruction set": torch.backends.cpu.get_cpu_capability(),
+        "accelerator": torch.cuda.get_device_name() if torch.cuda.is_available() else "none",
+        "threads per run": str(training.THREADS),
     }
 
 
-def key(config: RunConfig, fingerprint: str) -> str:
-    """The name under which a run is stored; `fingerprint` is that of its data."""
-    parts = {"config": config.model_dump(), "data": fingerprint, "environment": environment()}
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+def key(config: RunConfig, data: str) -> str:
+    """The name under which a run is stored; `data` is the fingerprint of its data.
+
+    The number of epochs is no part of it: a longer run begins with the shorter one, and goes on from there.
+    """
+    return fingerprint({"config": config.model_dump(exclude={"epochs"}), "data": data, "environment": environment()})
 
 
-def get(config: RunConfig, fingerprint: str) -> list[Epoch] | None:
-    """The epochs of a finished run, or None; a damaged entry is thrown away."""
-    path = _path(config, fingerprint)
+def get(config: RunConfig, data: str) -> Checkpoint | None:
+    """The run as far as it has come, or None; a damaged entry is thrown away. Nothing in an entry is executed."""
+    path = _path(config, data)
     try:
-        entry = json.loads(path.read_text())
-        if entry["sha256"] != _digest(entry["epochs"]):
-            raise ValueError("damaged")
-        return [Epoch(**epoch) for epoch in entry["epochs"]]
+        entry = path.read_bytes()
     except FileNotFoundError:
         return None
-    except (ValueError, KeyError, TypeError):  # not JSON, or not what was written here
+    try:
+        return _checkpoint(entry)
+    except (ValueError, KeyError, TypeError, RuntimeError, pickle.UnpicklingError):  # not what was written here
         path.unlink(missing_ok=True)
         return None
 
 
-def put(config: RunConfig, fingerprint: str, epochs: list[Epoch]) -> None:
-    """Stores a finished run, whole or not at all."""
-    rows = [asdict(epoch) for epoch in epochs]
-    entry = {"config": config.model_dump(), "epochs": rows, "sha256": _digest(rows)}
-    files.write(_path(config, fingerprint), json.dumps(entry, indent=1))
+def _checkpoint(entry: bytes) -> Checkpoint:
+    digest, content = entry[:DIGEST_BYTES], entry[DIGEST_BYTES:]
+    if digest != hashlib.sha256(content).digest():
+        raise ValueError("damaged")
+    state = torch.load(io.BytesIO(content), weights_only=True, map_location="cpu")
+    return Checkpoint(tuple(Epoch(**epoch) for epoch in state["epochs"]), state["model"], state["optimizer"])
 
 
-def _digest(rows: list[dict]) -> str:
-    return hashlib.sha256(json.dumps(rows, sort_keys=True).encode()).hexdigest()
+def put(config: RunConfig, data: str, checkpoint: Checkpoint) -> None:
+    """Stores a run after an epoch, in place of the entry after the epoch before; whole or not at all."""
+    content = io.BytesIO()
+    epochs = [asdict(epoch) for epoch in checkpoint.epochs]
+    torch.save({"epochs": epochs, "model": checkpoint.model, "optimizer": checkpoint.optimizer}, content)
+    digest = hashlib.sha256(content.getbuffer()).digest()
+    files.write(_path(config, data), digest + content.getvalue())
 
 
-def _path(config: RunConfig, fingerprint: str) -> Path:
-    return paths.store() / f"{key(config, fingerprint)}.json"
+def _path(config: RunConfig, data: str) -> Path:
+    return paths.store() / f"{key(config, data)}.pt"

@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from bnlib import models
+from bnlib import graphs, models
 from bnlib.config import RunConfig
 from bnlib.data import Data, Split
 
@@ -38,6 +38,23 @@ class Epoch:
 
 
 @dataclass(frozen=True)
+class Checkpoint:
+    """A run after its latest epoch: all its epochs, and the states that it needs to go on to the same bits.
+
+    The states are the dictionaries of the network and of the optimizer. Their tensors are those that are trained on: they
+    change as soon as the run goes on.
+    """
+
+    epochs: tuple[Epoch, ...]
+    model: dict[str, Tensor]
+    optimizer: dict
+
+    def is_finished(self, epochs: int) -> bool:
+        """Whether the run has `epochs` epochs, or ended before as diverged."""
+        return len(self.epochs) >= epochs or self.epochs[-1].diverged
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """Mean cross-entropy in nats per image, and accuracy as a fraction."""
 
@@ -45,50 +62,59 @@ class Evaluation:
     accuracy: float
 
 
-def fit(config: RunConfig, data: Data) -> Iterator[Epoch]:
+Step = Callable[[Tensor], tuple[Tensor, Tensor]]  # from the indices of a batch to its mean loss and its number correct
+
+
+def fit(config: RunConfig, data: Data, checkpoint: Checkpoint | None = None) -> Iterator[Checkpoint]:
     """Trains one network as `config` says; yields after each epoch.
 
     The learning rate is constant, the optimizer Adam (Kingma & Ba, ICLR 2015) with its default betas. The training
     loss is the mean of the epoch's batch losses, the training accuracy counts each image as the network stood when
-    it was trained on. A batch loss that is not finite ends the run after that epoch, as diverged.
+    it was trained on. A batch loss or a test loss that is not finite ends the run with that epoch, as diverged.
 
     Args:
         config: the run; its `dataset` must be `data.name`.
         data: the splits, on the CPU.
+        checkpoint: where to go on, from a run with the same configuration, its `epochs` aside; else from the start.
 
     Raises:
         ValueError: `data` is another data set than the configuration names.
     """
     if data.name != config.dataset:
         raise ValueError(f"the run is on {config.dataset}, the data are {data.name}")
-    with threads(THREADS):
+    with exact_arithmetic():
         train, test = to_device(data.train, config), to_device(data.test, config)
-        model, optimizer = start(config)
-        for epoch in range(1, config.epochs + 1):
+        model, optimizer = start(config, checkpoint)
+        step = make_step(model, optimizer, train, config)
+        while checkpoint is None or not checkpoint.is_finished(config.epochs):
+            done = checkpoint.epochs if checkpoint else ()
             began = time.perf_counter()
-            loss, accuracy = train_epoch(model, optimizer, train, config, epoch)
+            loss, accuracy = train_epoch(step, train, config, len(done) + 1)
             seconds = time.perf_counter() - began
-            if not np.isfinite(loss):
-                yield Epoch(epoch, np.nan, np.nan, np.nan, np.nan, seconds)
-                return
             tested = evaluate(model, test.images, test.labels, precision=config.precision)
-            yield Epoch(epoch, loss, accuracy, tested.loss, tested.accuracy, seconds)
+            measured = (loss, accuracy, tested.loss, tested.accuracy)
+            if not np.isfinite(measured).all():
+                measured = (np.nan,) * 4
+            epoch = Epoch(len(done) + 1, *measured, seconds)
+            checkpoint = Checkpoint((*done, epoch), model.state_dict(), optimizer.state_dict())
+            yield checkpoint
 
 
-def start(config: RunConfig) -> tuple[nn.Module, torch.optim.Adam]:
-    """The network and its optimizer before the first step; the initial weights depend on the seed alone."""
-    model = models.build(config.norm, config.seed).to(config.device, memory_format=torch.channels_last)
-    return model, torch.optim.Adam(model.parameters(), lr=config.learning_rate, fused=True)
+def start(config: RunConfig, checkpoint: Checkpoint | None = None) -> tuple[nn.Module, torch.optim.Adam]:
+    """The network, ready to train, and its optimizer; before the first step the weights depend on the seed alone."""
+    model = models.build(config.norm, config.seed).to(config.device, memory_format=torch.channels_last).train()
+    on_gpu = config.device == "cuda"
+    optimizer = torch.optim.Adam(model.parameters(), lr=config.learning_rate, fused=True, capturable=on_gpu)
+    if checkpoint:
+        model.load_state_dict(checkpoint.model)
+        optimizer.load_state_dict(checkpoint.optimizer)
+    return model, optimizer
 
 
-def train_epoch(
-    model: nn.Module, optimizer: torch.optim.Optimizer, train: Split, config: RunConfig, epoch: int
-) -> tuple[float, float]:
-    """One pass over `train` in the order of (seed, epoch); returns mean batch loss and accuracy."""
-    model.train()
-    losses, correct = [], torch.zeros((), dtype=torch.int64, device=train.labels.device)
-    order = epoch_order(config.seed, epoch, len(train)).to(train.labels.device)
-    for batch in order.split(config.batch_size):
+def make_step(model: nn.Module, optimizer: torch.optim.Optimizer, train: Split, config: RunConfig) -> Step:
+    """One step of training on the images of `train` with the given indices; on a GPU it is replayed as one graph."""
+
+    def step(batch: Tensor) -> tuple[Tensor, Tensor]:
         images, labels = train.images[batch], train.labels[batch]
         optimizer.zero_grad()
         with autocast(config.device, config.precision):
@@ -96,9 +122,17 @@ def train_epoch(
         loss = F.cross_entropy(logits.float(), labels)
         loss.backward()
         optimizer.step()
-        losses.append(loss.detach())
-        correct += (logits.argmax(1) == labels).sum()
-    return torch.stack(losses).cpu().double().mean().item(), correct.item() / len(train)
+        return loss.detach(), (logits.argmax(1) == labels).sum()
+
+    return graphs.captured(step, model, optimizer, config.batch_size) if config.device == "cuda" else step
+
+
+def train_epoch(step: Step, train: Split, config: RunConfig, epoch: int) -> tuple[float, float]:
+    """One pass over `train` in the order of (seed, epoch); returns mean batch loss and accuracy."""
+    order = epoch_order(config.seed, epoch, len(train)).to(train.labels.device)
+    losses, correct = zip(*map(step, order.split(config.batch_size)), strict=True)
+    # One look at the device for the whole epoch, not one for each batch.
+    return torch.stack(losses).cpu().double().mean().item(), torch.stack(correct).sum().item() / len(train)
 
 
 @torch.inference_mode()
@@ -147,15 +181,17 @@ def to_device(split: Split, config: RunConfig) -> Split:
 
 def autocast(device: str, precision: str) -> contextlib.AbstractContextManager:
     """Runs the matrix products in bfloat16 where `precision` is `bf16`, else changes nothing."""
-    return torch.autocast(device, dtype=torch.bfloat16, enabled=precision == "bf16")
+    # No cache of cast weights: each is used once a step, and a captured graph must not refer to one.
+    return torch.autocast(device, dtype=torch.bfloat16, enabled=precision == "bf16", cache_enabled=False)
 
 
 @contextlib.contextmanager
-def threads(count: int) -> Iterator[None]:
-    """Fixes the number of threads of CPU operators for a while."""
+def exact_arithmetic() -> Iterator[None]:
+    """Fixes, for a while, what would change the bits: the threads of CPU operators, and cuDNN's choice of algorithms."""
     before = torch.get_num_threads()
-    torch.set_num_threads(count)
+    torch.set_num_threads(THREADS)
     try:
-        yield
+        with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
+            yield
     finally:
         torch.set_num_threads(before)

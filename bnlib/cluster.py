@@ -1,0 +1,63 @@
+"""Runs on other machines: a Dask scheduler hands them to its workers (`distributed`, the extra `cluster`)."""
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator
+
+import joblib
+
+from bnlib import UserError
+
+VARIABLE = "SCHEDULER"
+TOPIC = "bnlib-progress"
+PATIENCE = 4.0  # seconds to wait for the scheduler, and then for a worker
+
+
+def address() -> str | None:
+    """The scheduler that `SCHEDULER` names, tcp://host:port; None where runs are done on this machine."""
+    return os.environ.get(VARIABLE) or None
+
+
+@contextlib.contextmanager
+def connected(address: str, hear: Callable[[dict], None] = lambda event: None) -> Iterator[None]:
+    """A block in which joblib's parallel jobs go to the workers of a Dask cluster.
+
+    A worker that dies is replaced by another, which does its run anew from the last epoch in its own store.
+
+    Args:
+        address: tcp://host:port of the scheduler.
+        hear: called with each event that a worker gave to `say`.
+
+    Raises:
+        UserError: `distributed` is not installed; no scheduler answers, or it has no workers, or workers of several threads.
+    """
+    try:
+        import distributed
+    except ImportError:
+        raise UserError(f"{VARIABLE} needs the package distributed: pip install 'bnlib[cluster]'") from None
+    try:
+        client = distributed.Client(address, timeout=PATIENCE, set_as_default=False)
+    except (OSError, TimeoutError, ValueError) as error:
+        raise UserError(f'{VARIABLE}="{address}": no Dask scheduler answers there ({_reason(error)})') from None
+    with client:
+        try:
+            client.wait_for_workers(1, timeout=PATIENCE)
+        except TimeoutError:
+            raise UserError(f'{VARIABLE}="{address}": the scheduler there has no workers; start some') from None
+        if any(worker["nthreads"] > 1 for worker in client.scheduler_info(n_workers=-1)["workers"].values()):
+            # Runs that share a process would share its number of threads, which decides their bits.
+            raise UserError(f'{VARIABLE}="{address}": its workers have several threads each; start them with --nthreads 1')
+        client.subscribe_topic(TOPIC, lambda event: hear(event[1]))
+        with joblib.parallel_config(backend="dask", client=client):
+            yield
+
+
+def say(event: dict) -> None:
+    """Called on a worker: passes `event` on to whoever waits for its run."""
+    from distributed import get_worker
+
+    get_worker().log_event(TOPIC, event)
+
+
+def _reason(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
