@@ -19,7 +19,7 @@ from tqdm import tqdm
 from bnlib import UserError, data, models, parameters, paths, plain, provenance
 from bnlib.config import RunConfig
 from bnlib.data import Data, Split
-from bnlib.runs import resolve_device, workers_environment
+from bnlib.runs import resolve_device
 from bnlib.training import fit
 from bnlib.words import ARMS
 
@@ -45,7 +45,7 @@ def measure(config: RunConfig, images: MNIST, workers: int, repeats: int) -> pd.
     configs = {norm: config.model_copy(update={"norm": norm}) for norm in ARMS}
     few = _head(images, STEPS * config.batch_size)
     rows = []
-    with workers_environment(), joblib.Parallel(workers) as parallel:
+    with joblib.Parallel(workers) as parallel:
 
         def everywhere(task: Callable, *arguments) -> float:
             return sum(parallel(joblib.delayed(task)(*arguments) for _ in range(workers)))
@@ -123,7 +123,7 @@ def summary(rates: pd.DataFrame) -> pd.DataFrame:
 
 def text(table: pd.DataFrame) -> str:
     """The summary as a table for a terminal."""
-    labels = {norm: arm for norm, arm in ARMS.items()} | {"both": "both arms together"}
+    labels = ARMS | {"both": "both arms together"}
     lines = [f"{'':20}{'plain':>10}{'fit':>10}{'ratio':>8}  {'least to most':15}{'of the peak':>12}"]
     for name, row in table.iterrows():
         spread = f"{row.least:.2f} to {row.most:.2f}"

@@ -1,6 +1,5 @@
 """Many runs at once: spread over worker processes, taken from the store where they were done before."""
 
-import contextlib
 import os
 import threading
 import time
@@ -11,7 +10,7 @@ import joblib
 import torch
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
-from bnlib import UserError, cluster, paths, progress, store
+from bnlib import UserError, cluster, progress, store
 from bnlib.config import RunConfig
 from bnlib.data import Data, load_once
 from bnlib.parameters import worker_count
@@ -20,10 +19,6 @@ from bnlib.training import Checkpoint, fit
 from bnlib.words import ARMS
 
 __all__ = ["RunConfig", "paired_configs", "resolve_device", "run_all"]
-
-# Keep freed memory, in large pages: where glibc hands each batch's tensors back and forth instead, page faults take
-# up to a sixth of a step. Other C libraries take no notice.
-MEMORY = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1:glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=10000000000"}
 
 
 def paired_configs(*, seeds: int, **fields) -> list[RunConfig]:
@@ -83,18 +78,12 @@ def _done(configs: list[RunConfig], data: Data, log: str, workers: int | None) -
     # One run left needs no second process, nor does a single worker.
     parallel = joblib.Parallel(min(workers or worker_count(), len(configs) or 1), return_as="generator_unordered")
     try:
-        with workers_environment():
-            yield from parallel(jobs)
+        yield from parallel(jobs)
     except TerminatedWorkerError as error:
         raise UserError(
             "a worker process was killed, for want of memory perhaps; its finished epochs are kept: "
             "run again, with a smaller WORKERS if it happens again"
         ) from error
-
-
-def workers_environment() -> contextlib.AbstractContextManager:
-    """The environment in which worker processes start; what the person set stands."""
-    return paths.variables({} if "GLIBC_TUNABLES" in os.environ else MEMORY)
 
 
 def _run(

@@ -15,7 +15,7 @@ from bnlib.config import RunConfig
 from bnlib.data import Data, Split
 
 THREADS = 1  # per run on a CPU: another number of threads gives other last bits, and runs go on side by side anyway
-EVALUATION_BATCH = 1000
+EVALUATION_BATCH = 200  # larger ones take twice as long: memory is then mapped anew for each batch's activations
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,6 @@ def train_epoch(step: Step, train: Split, config: RunConfig, epoch: int) -> tupl
     """One pass over `train` in the order of (seed, epoch); returns mean batch loss and accuracy."""
     order = epoch_order(config.seed, epoch, len(train)).to(train.labels.device)
     losses, correct = zip(*map(step, order.split(config.batch_size)), strict=True)
-    # One look at the device for the whole epoch, not one for each batch.
     return torch.stack(losses).cpu().double().mean().item(), torch.stack(correct).sum().item() / len(train)
 
 
@@ -155,16 +154,18 @@ def evaluate(model: nn.Module, images: Tensor, labels: Tensor, precision: str = 
         raise ValueError(f"{len(images)} images but {len(labels)} labels")
     was_training = model.training
     model.eval()
+    losses, correct = [], []
     try:
-        loss, correct = 0.0, 0
         for x, y in zip(images.split(EVALUATION_BATCH), labels.split(EVALUATION_BATCH), strict=True):
             with autocast(images.device.type, precision):
                 logits = model(x)
-            loss += F.cross_entropy(logits.float(), y, reduction="sum").item()
-            correct += (logits.argmax(1) == y).sum().item()
+            losses.append(F.cross_entropy(logits.float(), y, reduction="sum"))
+            correct.append((logits.argmax(1) == y).sum())
     finally:
         model.train(was_training)
-    return Evaluation(loss / len(labels), correct / len(labels))
+    # One look at the device for the whole split, not one for each batch.
+    loss, right = torch.stack(losses).cpu().double().sum().item(), torch.stack(correct).sum().item()
+    return Evaluation(loss / len(labels), right / len(labels))
 
 
 def epoch_order(seed: int, epoch: int, n: int) -> Tensor:
