@@ -8,11 +8,15 @@ PRECISION      ?= fp32
 DEVICE         ?= auto
 REPORTS        ?= reports
 # WORKERS: runs at once; by default one for each core.
+# SCHEDULER: tcp://host:port of a Dask scheduler whose workers do the runs; by default this machine does them.
 # PYTHON: an active environment's interpreter; by default .venv is set up and used.
 
 export LEARNING_RATES SEEDS EPOCHS DATASET DATA_DIR PRECISION DEVICE REPORTS
 ifdef WORKERS
 export WORKERS
+endif
+ifdef SCHEDULER
+export SCHEDULER
 endif
 export PYTHONPATH := $(CURDIR)
 unexport PYTHONHOME
@@ -26,20 +30,29 @@ ENV := .venv/.complete
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help report test lab lint format lock clean clean-all
+.PHONY: help report test test-long bench verify lab lint format lock clean clean-all
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 	@echo "  Variables: LEARNING_RATES=\"$(LEARNING_RATES)\" SEEDS=$(SEEDS) EPOCHS=$(EPOCHS) DATASET=$(DATASET)"
 	@echo "             DATA_DIR=$(DATA_DIR) WORKERS=$(or $(WORKERS),cores) PRECISION=$(PRECISION) DEVICE=$(DEVICE) REPORTS=$(REPORTS)"
-	@echo "             PYTHON=$(or $(PYTHON),.venv)"
+	@echo "             PYTHON=$(or $(PYTHON),.venv) SCHEDULER=$(or $(SCHEDULER),none)"
 
 report: $(ENV) ## Run what is missing and render the pages (DATASET, LEARNING_RATES, SEEDS, EPOCHS, ...)
 	@$(PY) -m bnlib.pipeline
 
 test: $(ENV) ## Unit, end-to-end and notebook tests
 	@$(PY) -m pytest
+
+test-long: $(ENV) ## Tests that take longer: a report killed again and again, runs on a cluster
+	@$(PY) -m pytest -m long
+
+bench: $(ENV) ## Time training beside the original's loop (REPEATS, PRECISION, DEVICE; KEEP=1 for the report)
+	@$(PY) -m bnlib.bench
+
+verify: $(ENV) ## Do some runs of a report anew and compare the bits (DATASET; VERIFY=n runs of each arm)
+	@$(PY) -m bnlib.verify
 
 lab: $(ENV) ## JupyterLab on the notebooks
 	@$(PY) -m jupyter lab --notebook-dir=notebooks
@@ -59,6 +72,7 @@ lock: ## Resolve requirements.lock anew from pyproject.toml (needs uv)
 clean: ## Remove what notebooks and tests left; finished runs, data and reports stay
 	rm -rf .cache/executed .cache/interactive .pytest_cache .ruff_cache .hypothesis
 	find bnlib tests notebooks -name __pycache__ -o -name .ipynb_checkpoints | xargs rm -rf
+	@test ! -d .cache/runs || echo "kept: $$(du -sh .cache/runs | cut -f1) of runs in .cache/runs; make clean-all removes them too"
 
 clean-all: clean ## Also remove the finished runs and the environment
 	rm -rf .cache .venv

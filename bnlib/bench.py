@@ -1,11 +1,13 @@
 """`make bench`: how fast `fit` trains, as `make report` runs it, beside the plain loop, the two in turn."""
 
+import json
 import os
 import sys
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import joblib
 import numpy as np
@@ -16,18 +18,39 @@ from torch.utils.flop_counter import FlopCounterMode
 from torchvision.datasets.mnist import MNIST
 from tqdm import tqdm
 
-from bnlib import UserError, data, models, parameters, paths, plain, provenance
+from bnlib import UserError, data, devices, files, models, parameters, paths, plain, store
 from bnlib.config import RunConfig
 from bnlib.data import Data, Split
-from bnlib.runs import resolve_device
 from bnlib.training import fit
-from bnlib.words import ARMS
+from bnlib.words import ARMS, plural
 
 REPEATS = 5
 STEPS = 60  # batches of each arm and loop in each repeat, after a warm-up
 WARM_UP = 10
 BATCH_SIZE = 100
 MATRIX = 1536  # rows and columns of the matrices whose product gives the peak
+
+
+class Benchmark(NamedTuple):
+    """What `measure` found, and on what: names and values as text."""
+
+    rates: pd.DataFrame
+    facts: dict[str, str]
+
+
+def keep(benchmark: Benchmark) -> None:
+    """Writes the benchmark where the reports look for it."""
+    rates = benchmark.rates.to_dict(orient="records")
+    files.write(paths.benchmark(), json.dumps({"facts": benchmark.facts, "rates": rates}, indent=1) + "\n")
+
+
+def kept() -> Benchmark | None:
+    """The benchmark that was kept; None where there is none, or it was of other training code."""
+    try:
+        said = json.loads(paths.benchmark().read_text())
+    except FileNotFoundError:
+        return None
+    return Benchmark(pd.DataFrame(said["rates"]), said["facts"]) if said["facts"]["training code"] == store.SOURCE else None
 
 
 def measure(config: RunConfig, images: MNIST, workers: int, repeats: int) -> pd.DataFrame:
@@ -107,13 +130,12 @@ def summary(rates: pd.DataFrame) -> pd.DataFrame:
         Index `none`, `batch`, `both`; columns plain and fit (images per second, medians), ratio, least and most
         (fit over plain, repeat by repeat: median, minimum, maximum) and share (of the peak that fit reached, median).
     """
-    table = rates[rates.loop != "peak"].pivot(index="repeat", columns=["loop", "norm"], values="rate")
+    table = seconds(rates)
     peak = rates[rates.loop == "peak"].set_index("repeat").rate
     work = {norm: operations(norm) for norm in ARMS}
     rows = {}
     for name, norms in ({norm: [norm] for norm in ARMS} | {"both": list(ARMS)}).items():
-        # Seconds add up, rates do not: with as many images of each arm the rate of both is their harmonic mean.
-        rate = {loop: len(norms) / (1 / table[loop][norms]).sum(axis=1) for loop in ("plain", "fit")}
+        rate = {loop: len(norms) / table[loop][norms].sum(axis=1) for loop in ("plain", "fit")}
         ratio = rate["fit"] / rate["plain"]
         share = rate["fit"] * np.mean([work[norm] for norm in norms]) / peak
         medians = {"plain": rate["plain"].median(), "fit": rate["fit"].median(), "ratio": ratio.median()}
@@ -121,10 +143,15 @@ def summary(rates: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
+def seconds(rates: pd.DataFrame) -> pd.DataFrame:
+    """Seconds for an image, which add up where rates do not: a row for each repeat, columns (loop, norm)."""
+    return 1 / rates[rates.loop != "peak"].pivot(index="repeat", columns=["loop", "norm"], values="rate")
+
+
 def text(table: pd.DataFrame) -> str:
     """The summary as a table for a terminal."""
     labels = ARMS | {"both": "both arms together"}
-    lines = [f"{'':20}{'plain':>10}{'fit':>10}{'ratio':>8}  {'least to most':15}{'of the peak':>12}"]
+    lines = [f"{'images per second':20}{'plain':>10}{'fit':>10}{'ratio':>8}  {'least to most':15}{'of the peak':>12}"]
     for name, row in table.iterrows():
         spread = f"{row.least:.2f} to {row.most:.2f}"
         lines.append(f"{labels[name]:20}{row.plain:10,.0f}{row.fit:10,.0f}{row.ratio:8.2f}  {spread:15}{row.share:12.0%}")
@@ -142,30 +169,55 @@ def _random_images(folder: Path) -> None:
         (raw / f"{split}-labels-idx1-ubyte").write_bytes(np.array([0x801, n], ">i4").tobytes() + labels.tobytes())
 
 
+def _facts(config: RunConfig, images: str, workers: int) -> dict[str, str]:
+    here = store.environment()
+    return {name: here[name] for name in ("training code", "torch", "processor", "instruction set")} | {
+        "images": images,
+        "batch size": str(config.batch_size),
+        "precision": config.precision,
+        "device": config.device,
+        "runs at once": str(workers),
+        "threads of the plain loop": str(torch.get_num_threads()),
+    }
+
+
+def benchmark() -> Benchmark:
+    """Measures with PRECISION, DEVICE, WORKERS, DATA_DIR and REPEATS from the environment, and says what it measures.
+
+    Raises:
+        UserError: one of them is not what it should be.
+    """
+    asked, workers, repeats = parameters.read(), parameters.worker_count(), parameters.count("REPEATS", REPEATS)
+    with tempfile.TemporaryDirectory(prefix="bnlib-") as folder:
+        try:
+            images, what = plain.images(paths.data()), "MNIST"
+        except (RuntimeError, ValueError):
+            _random_images(Path(folder))
+            images, what = plain.images(Path(folder)), "random, of MNIST's shape"
+        shared = {"dataset": "mnist", "norm": "none", "learning_rate": 0.001, "seed": 0, "batch_size": BATCH_SIZE}
+        config = RunConfig(**shared, epochs=2, precision=asked.precision, device=devices.resolve(asked.device))
+        if warning := devices.warning(config.device, config.precision):
+            print(f"WARNING: {warning}", file=sys.stderr)
+        facts = _facts(config, what, workers)
+        print(f"{facts['processor']}, {facts['instruction set']}, torch {facts['torch']}; images: {what}")
+        print(f"plain: the original's loop, fp32 on the CPU, {plural(torch.get_num_threads(), 'thread')}")
+        print(f"fit: {plural(workers, 'run')} at once, {config.precision}, {config.device}", flush=True)
+        return Benchmark(measure(config, images, workers, repeats), facts)
+
+
 def main() -> int:
-    """`python -m bnlib.bench`; PRECISION, DEVICE, WORKERS, DATA_DIR and REPEATS as variables; returns the exit status."""
+    """`python -m bnlib.bench`, with KEEP=1 to keep what it finds; returns the exit status."""
     try:
-        asked, workers = parameters.read(), parameters.worker_count()
-        repeats = int(os.environ.get("REPEATS", REPEATS))
-        device = resolve_device(asked.device)
-        with tempfile.TemporaryDirectory(prefix="bnlib-") as folder:
-            try:
-                images, what = plain.images(paths.data()), "MNIST"
-            except (RuntimeError, ValueError):
-                _random_images(Path(folder))
-                images, what = plain.images(Path(folder)), "random images of MNIST's shape"
-            shared = {"dataset": "mnist", "norm": "none", "learning_rate": 0.001, "seed": 0, "batch_size": BATCH_SIZE}
-            config = RunConfig(**shared, epochs=2, precision=asked.precision, device=device)
-            print(f"{provenance.cpu()}, {torch.backends.cpu.get_cpu_capability()}, torch {torch.__version__}; {what}")
-            print(f"plain: the original's loop, fp32, {torch.get_num_threads()} threads")
-            print(f"fit: {workers} runs at once, {asked.precision}, {device}; images per second, batches of {BATCH_SIZE}")
-            rates = measure(config, images, workers, repeats)
+        measured = benchmark()
+        print(text(summary(measured.rates)))
+        if os.environ.get("KEEP", "0") not in ("", "0"):
+            keep(measured)
+            print(f"kept in {paths.benchmark()}; `make report` states it")
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
-    print(text(summary(rates)))
     return 0
 
 

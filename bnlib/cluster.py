@@ -19,8 +19,8 @@ def address() -> str | None:
 
 
 @contextlib.contextmanager
-def connected(address: str, hear: Callable[[dict], None] = lambda event: None) -> Iterator[None]:
-    """A block in which joblib's parallel jobs go to the workers of a Dask cluster.
+def connected(address: str, hear: Callable[[dict], None] = lambda event: None) -> Iterator[int]:
+    """A block in which joblib's parallel jobs go to the workers of a Dask cluster; yields how many it has.
 
     A worker that dies is replaced by another, which does its run anew from the last epoch in its own store.
 
@@ -44,12 +44,13 @@ def connected(address: str, hear: Callable[[dict], None] = lambda event: None) -
             client.wait_for_workers(1, timeout=PATIENCE)
         except TimeoutError:
             raise UserError(f'{VARIABLE}="{address}": the scheduler there has no workers; start some') from None
-        if any(worker["nthreads"] > 1 for worker in client.scheduler_info(n_workers=-1)["workers"].values()):
+        workers = client.scheduler_info(n_workers=-1)["workers"].values()
+        if any(worker["nthreads"] > 1 for worker in workers):
             # Runs that share a process would share its number of threads, which decides their bits.
             raise UserError(f'{VARIABLE}="{address}": its workers have several threads each; start them with --nthreads 1')
         client.subscribe_topic(TOPIC, lambda event: hear(event[1]))
         with joblib.parallel_config(backend="dask", client=client):
-            yield
+            yield len(workers)
 
 
 def say(event: dict) -> None:

@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pandas as pd
 
-from bnlib import outcomes
+from bnlib import bench, outcomes
+from bnlib.bench import Benchmark
 from bnlib.config import rate_name
 from bnlib.notes import DATASETS
 from bnlib.outcomes import Comparison, Outcome
@@ -137,14 +138,25 @@ def across_rates(epochs: pd.DataFrame) -> str:
     )
 
 
-def cost(timing: pd.DataFrame) -> str:
-    """How much longer an epoch takes with batch norm, as the median of the ratios of paired runs."""
-    seconds = timing.pivot_table(index=["learning_rate", "seed"], columns="norm", values="train_seconds").dropna()
-    ratios = seconds["batch"] / seconds["none"]
-    rough = "Runs may have shared the machine, and the load on it differs from run to run, so the ratio is rough."
-    if len(ratios) == 1:
-        return f"In the one pair timed an epoch took {ratios.iloc[0]:.2f} times as long with batch norm as without. {rough}"
+def cost(benchmark: Benchmark | None) -> str:
+    """How fast the arms train, beside each other and beside the plain loop, as the kept benchmark has it."""
+    if benchmark is None:
+        return (
+            "Batch norm adds few parameters, and few operations of the kind counted here; what it adds in time depends on the "
+            "machine. `make bench KEEP=1` measures it, and the next `make report` states it here."
+        )
+    facts, seconds = benchmark.facts, bench.seconds(benchmark.rates)
+    arms = seconds["fit", "batch"] / seconds["fit", "none"]
+    loops = seconds["plain"].sum(axis=1) / seconds["fit"].sum(axis=1)
+    where = f"{facts['device']}; {facts['processor']}, {facts['instruction set']}, torch {facts['torch']}"
     return (
-        f"In the median of {len(ratios)} pairs an epoch took {ratios.median():.2f} times as long with batch norm as without; "
-        f"single pairs ranged from {ratios.min():.2f} to {ratios.max():.2f}. {rough}"
+        f"Training takes {_range(arms)} times as long with batch norm as without. The plain loop, as the original has it, "
+        f"takes {_range(loops)} times as long as this one with {plural(int(facts['runs at once']), 'run')} at once, both arms "
+        f"together. Given are median and range of {plural(len(seconds), 'repeat')}, in which loops and arms took turns. "
+        f"Images: {facts['images']}, in batches of {facts['batch size']}; {facts['precision']} on {where}. These times are of "
+        "one machine, and no part of the records."
     )
+
+
+def _range(values: pd.Series) -> str:
+    return f"{values.median():.2f} ({values.min():.2f} to {values.max():.2f})"

@@ -79,7 +79,6 @@ def limits(epochs: pd.DataFrame) -> str:
         "A learning rate that suits one arm may not suit the other; equal rates are compared because the question is about "
         "them.",
         "The test set describes the runs after each epoch; nothing was chosen by it.",
-        "Seconds were measured while other runs may have shared the machine.",
         "On a CPU, the same command gives the same bits on the same machine; another processor may round differently, and for "
         "a GPU nothing is promised.",
     ]
@@ -100,6 +99,6 @@ def reproduce(epochs: pd.DataFrame, facts: dict[str, str]) -> str:
     return (
         f"```sh\n{command(epochs, facts)}\n```\n\n"
         "The numbers behind this page: [epochs.csv](data/epochs.csv), a row for each epoch of each run (accuracies as "
-        "fractions, losses in nats; empty where a run had diverged), [timing.csv](data/timing.csv) and "
-        "[provenance.json](data/provenance.json)."
+        "fractions, losses in nats; empty where a run had diverged), [timing.csv](data/timing.csv) "
+        "(seconds, taken while other runs may have shared the machine) and [provenance.json](data/provenance.json)."
     )

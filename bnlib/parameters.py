@@ -62,7 +62,16 @@ def worker_count() -> int:
     Raises:
         UserError: the variable is not a whole number from 1 on.
     """
-    text = os.environ.get("WORKERS", str(joblib.cpu_count()))
+    return count("WORKERS", joblib.cpu_count())
+
+
+def count(variable: str, default: int) -> int:
+    """A variable that counts something.
+
+    Raises:
+        UserError: it is not a whole number from 1 on.
+    """
+    text = os.environ.get(variable, str(default))
     if not text.isdecimal() or int(text) < 1:
-        raise UserError(f'WORKERS="{text}": should be a whole number from 1 on')
+        raise UserError(f'{variable}="{text}": should be a whole number from 1 on')
     return int(text)

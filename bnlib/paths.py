@@ -49,6 +49,11 @@ def report(dataset: str) -> Path:
     return _place("REPORTS", ROOT / "reports") / dataset
 
 
+def benchmark() -> Path:
+    """File of the benchmark that the reports' section on cost states, kept by ``make bench KEEP=1``."""
+    return _place("REPORTS", ROOT / "reports") / "benchmark.json"
+
+
 @contextlib.contextmanager
 def variables(values: dict[str, str]) -> Iterator[None]:
     """Sets environment variables for a block; the kernels and workers started in it inherit them."""

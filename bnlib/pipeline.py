@@ -8,14 +8,17 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 # No torch here nor in what these import: it takes seconds, and most often there is little to do.
-from bnlib import UserError, files, paths, progress, provenance, raw, stamps
+from bnlib import UserError, cluster, files, paths, progress, provenance, raw, stamps
 from bnlib.config import rate_name
 from bnlib.parameters import Parameters, read, worker_count
 from bnlib.signals import terminable
+from bnlib.words import plural
 
 PACKAGE = Path(__file__).parent
 # Modules on which nothing in an executed notebook hangs: a change of theirs runs none again.
-APART = {f"{name}.py" for name in ("parameters", "pipeline", "progress", "render", "signals", "stamps")}
+APART = {
+    f"{name}.py" for name in ("cluster", "parameters", "pipeline", "plain", "progress", "render", "signals", "stamps", "verify")
+}
 
 
 class Pipeline:
@@ -39,8 +42,9 @@ class Pipeline:
 
     def run(self) -> bool:
         """Makes what is not up to date; returns whether there was anything to make."""
-        self.report.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=self.report).close()  # a place that cannot be written is said before the runs, not after
+        for folder in (self.report, paths.store()):
+            folder.mkdir(parents=True, exist_ok=True)
+            tempfile.TemporaryFile(dir=folder).close()  # a place that cannot be written is said before the runs, not after
         stale = [rate for rate in self.parameters.learning_rates if not self._rate_is_fresh(rate)]
         if stale:
             self._run_rates(stale)
@@ -64,14 +68,19 @@ class Pipeline:
 
     def _run_rates(self, rates: list[float]) -> None:
         p = self.parameters
-        each = f"seeds {p.seeds} × arms 2 × epochs {p.epochs}"
-        print(f"Runs on {self.dataset} at {', '.join(map(rate_name, rates))}: {each}, {worker_count()} at once", flush=True)
+        each, where = f"seeds {p.seeds} × arms 2 × epochs {p.epochs}", f"{worker_count()} at once"
+        if address := cluster.address():
+            with cluster.connected(address) as workers:
+                where = f"{plural(workers, 'worker')} at {address}"
+        print(f"Runs on {self.dataset} at {', '.join(map(rate_name, rates))}: {each}, {where}", flush=True)
         runs = len(rates) * p.seeds * 2
         with tempfile.TemporaryDirectory(prefix="bnlib-") as folder:
             log = str(Path(folder) / "progress.jsonl")
-            with paths.variables({progress.VARIABLE: log}), progress.following(log, runs * p.epochs, runs, rates):
+            with paths.variables({progress.VARIABLE: log}), progress.following(log, runs * p.epochs, runs, rates) as tally:
                 for rate in rates:
                     self._run_rate(rate)
+        trained = f"trained {plural(tally.epochs, 'epoch')} in {plural(tally.runs, 'run')}"
+        print(f"Runs: {trained}, took {plural(tally.kept, 'epoch')} from the store ({_store()})", flush=True)
 
     def _run_rate(self, rate: float) -> None:
         from bnlib.execute import execute
@@ -88,8 +97,10 @@ class Pipeline:
 
     def _make_report(self) -> bool:
         folders = [self.records / rate_name(rate) / self.dataset for rate in self.parameters.learning_rates]
+        benchmark = paths.benchmark()
         inputs = self.common | {
             "notebook": stamps.sources([paths.NOTEBOOKS / "report.ipynb"]),
+            "benchmark": stamps.sources([benchmark] if benchmark.exists() else []),
             "records": [stamps.sources(_files(folder)) for folder in folders],
             "fell_back": self.fell_back,
         }
@@ -155,6 +166,12 @@ def _files(folder: Path) -> list[Path]:
     return sorted(folder.glob("[!.]*"))
 
 
+def _store() -> str:
+    """Where finished runs are kept, and how much room they take."""
+    folder = paths.store()
+    return f"{sum(path.stat().st_size for path in folder.glob('*.pt')) / 1e6:,.0f} MB in {_shown(folder)}"
+
+
 def _shown(path: Path) -> Path:
     """The path as people see it from where they are."""
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
@@ -168,10 +185,11 @@ def make(parameters: Parameters) -> None:
     """
     began = time.monotonic()
     worker_count()  # a wrong WORKERS is said now, not by a kernel
-    if parameters.device != "auto":
-        from bnlib.runs import resolve_device
+    if parameters.device != "auto" or parameters.precision != "fp32":
+        from bnlib import devices
 
-        resolve_device(parameters.device)
+        if warning := devices.warning(devices.resolve(parameters.device), parameters.precision):
+            print(f"WARNING: {warning}", file=sys.stderr)
     pipeline = Pipeline(parameters)
     if pipeline.fell_back:
         print(
@@ -203,7 +221,7 @@ def main() -> int:
         print(f"error: {where}{error.strerror or error}; finished files are as they were", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("\ninterrupted; `make report` goes on from the finished runs", file=sys.stderr)
+        print("\ninterrupted; `make report` goes on from the finished epochs", file=sys.stderr)
         return 130
     return 0
 

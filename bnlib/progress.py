@@ -9,12 +9,22 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from tqdm import tqdm
 
 VARIABLE = "BNLIB_PROGRESS"  # names the log when somebody else shows it
 EVERY = 8.0  # seconds between lines where the output is no terminal
+
+
+@dataclass
+class Tally:
+    """How many runs were finished, how many epochs they were trained for, and how many epochs the store had."""
+
+    runs: int = 0
+    epochs: int = 0
+    kept: int = 0
 
 
 def event(config, epoch: int, ended: bool = False) -> dict:
@@ -54,8 +64,10 @@ def shown(kept: Mapping) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def following(log: str, epochs: int, runs: int, rates: Sequence[float] = (), bar: type[tqdm] = tqdm) -> Iterator[None]:
+def following(log: str, epochs: int, runs: int, rates: Sequence[float] = (), bar: type[tqdm] = tqdm) -> Iterator[Tally]:
     """Shows the log as a bar for as long as the block lasts: a moving one on a terminal, else a line now and then.
+
+    Yields a tally that is complete after the block.
 
     Args:
         log: the file that `append` adds to; it may not exist yet.
@@ -74,11 +86,11 @@ def following(log: str, epochs: int, runs: int, rates: Sequence[float] = (), bar
         smoothing=0.05,
         bar_format="{percentage:3.0f}% |{bar:6}| {n_fmt}/{total_fmt} epochs, {remaining} left{postfix}",
     )
-    stop = threading.Event()
-    follower = threading.Thread(target=_follow, args=(log, shown_bar, runs, list(rates), plain, stop), daemon=True)
+    stop, tally = threading.Event(), Tally()
+    follower = threading.Thread(target=_follow, args=(log, shown_bar, tally, runs, list(rates), plain, stop), daemon=True)
     follower.start()
     try:
-        yield
+        yield tally
     finally:
         stop.set()
         follower.join()
@@ -92,8 +104,8 @@ class _Nowhere(io.TextIOBase):
         return len(text)
 
 
-def _follow(log: str, bar: tqdm, runs: int, rates: list[float], plain: bool, stop: threading.Event) -> None:
-    seen: dict[tuple, int] = {}
+def _follow(log: str, bar: tqdm, tally: Tally, runs: int, rates: list[float], plain: bool, stop: threading.Event) -> None:
+    seen: set[tuple] = set()
     said = time.monotonic()
     with open(log) as stream:
         while True:
@@ -103,10 +115,13 @@ def _follow(log: str, bar: tqdm, runs: int, rates: list[float], plain: bool, sto
                 if "kept" in event:
                     # What the store holds is neither work done nor work left.
                     runs, bar.total = runs - event["kept"], max(bar.total - event["epochs"], 0)
+                    tally.kept += event["epochs"]
                     bar.unpause()  # no runs went on since the last notebook's: the time left should not count that
                     bar.set_postfix_str(f"{_rate(event, rates)}, first epochs", refresh=False)
+                elif "trained" in event:
+                    tally.runs, tally.epochs = tally.runs + 1, tally.epochs + event["trained"]
                 else:
-                    seen[event["rate"], event["norm"], event["seed"]] = event["epoch"]
+                    seen.add((event["rate"], event["norm"], event["seed"]))
                     bar.update(event["done"])
                     bar.set_postfix_str(_where(event, len(seen), runs, rates), refresh=False)
             bar.refresh()

@@ -19,8 +19,11 @@ def cpu() -> str:
     """The processor's name, as the system gives it."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
+    said = dict(reversed([tuple(part.strip() for part in line.split(":", 1)) for line in lines if ":" in line]))
+    # Virtual machines give names such as "AMD EPYC" alone, which are those of many processors.
+    kind = ", ".join(f"{word} {said[key]}" for word, key in (("family", "cpu family"), ("model", "model")) if key in said)
+    name = said.get("model name") or platform.processor() or platform.machine()
+    return f"{name} ({kind})" if kind else name
 
 
 def machine() -> dict[str, str | list[str]]:
@@ -35,6 +38,7 @@ def describe(configs: list, data) -> dict[str, str]:
 
     config = configs[0]
     environment = store.environment()
+    stated = ("processor", "instruction set", "accelerator", "threads per run")
     return {
         "data set": f"{data.name}, {len(data.train):,} training and {len(data.test):,} test images",
         "SHA-256 of the data": data.checksum,
@@ -44,11 +48,9 @@ def describe(configs: list, data) -> dict[str, str]:
         "optimiser": "Adam, β₁ = 0.9, β₂ = 0.999, ε = 10⁻⁸, no weight decay",
         "precision": config.precision,
         "device": config.device,
-        "processor": cpu(),
-        "instruction set": environment["instruction_set"],
-        "accelerator": environment["accelerator"] or "none",
-        "threads per run": environment["threads"],
+        **{name: environment[name] for name in stated},
         "system": f"{platform.system()} {platform.machine()}",
+        "SHA-256 of the training code": environment["training code"],
     } | versions()
 
 

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 import joblib
-import torch
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
 from bnlib import UserError, cluster, progress, store
@@ -18,7 +17,7 @@ from bnlib.records import Records, collect
 from bnlib.training import Checkpoint, fit
 from bnlib.words import ARMS
 
-__all__ = ["RunConfig", "paired_configs", "resolve_device", "run_all"]
+__all__ = ["RunConfig", "paired_configs", "run_all"]
 
 
 def paired_configs(*, seeds: int, **fields) -> list[RunConfig]:
@@ -60,6 +59,7 @@ def run_all(configs: Sequence[RunConfig], data: Data, workers: int | None = None
     kept = {config: config.epochs if config not in missing else len(epochs[config]) for config in configs}
     with progress.shown(kept) as log:
         for config, checkpoint in _done(missing, data, log, workers):
+            progress.append(log, {"trained": len(checkpoint.epochs) - len(epochs[config])})
             epochs[config] = checkpoint.epochs
     return collect(epochs.items())
 
@@ -116,18 +116,3 @@ def _end_with(parent: int) -> None:
 
     if not any(thread.name == "end-with-parent" for thread in threading.enumerate()):
         threading.Thread(target=watch, name="end-with-parent", daemon=True).start()
-
-
-def resolve_device(device: str) -> str:
-    """The device that `auto` stands for here, or the one asked for.
-
-    Raises:
-        UserError: this machine has no such device.
-    """
-    have = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
-    if device == "auto":
-        return next(name for name, here in have.items() if here)
-    if not have.get(device, False):
-        here = ", ".join(name for name, present in have.items() if present)
-        raise UserError(f"DEVICE={device}: not to be had here; this machine has: auto, {here}")
-    return device

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from bnlib import files, graphs, models, paths, provenance, training
+from bnlib import devices, files, graphs, models, paths, provenance, training
 from bnlib.config import RunConfig
 from bnlib.stamps import fingerprint
 from bnlib.training import Checkpoint, Epoch
@@ -38,6 +38,7 @@ def environment() -> dict[str, str]:
         "torch": torch.__version__,
         "processor": provenance.cpu(),
         "instruction set": torch.backends.cpu.get_cpu_capability(),
+        "processor features": fingerprint(devices.features())[:16],
         "accelerator": torch.cuda.get_device_name() if torch.cuda.is_available() else "none",
         "threads per run": str(training.THREADS),
     }

@@ -5,7 +5,8 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from bnlib import models, outcomes
+from bnlib import bench, models, outcomes
+from bnlib.bench import Benchmark
 from bnlib.config import rate_name
 from bnlib.data import CLASSES, Data
 from bnlib.outcomes import Comparison, Outcome
@@ -128,16 +129,22 @@ def splits(data: Data) -> Table:
     return Table("splits", caption, ["split", *CLASSES[data.name], "in all"], rows)
 
 
-def cost(timing: pd.DataFrame) -> Table:
-    """Parameters, and the time that an epoch of training took, for each arm."""
-    seconds = timing.groupby("norm").train_seconds
+def cost(benchmark: Benchmark | None) -> Table:
+    """What each arm has to hold and to compute and, where a benchmark was kept, how fast it trains."""
+    columns = ["arm", "parameters", "million operations for an image"]
+    columns += ["images per second, plain loop", "images per second, this one"] if benchmark else []
     rows = []
     for norm, arm in ARMS.items():
-        t = seconds.get_group(norm)
-        spread = f"{t.median():.2f} ({t.min():.2f} to {t.max():.2f})"
-        rows.append([arm.label, f"{models.count_parameters(models.build(norm, 0)):,}", spread, str(len(t))])
-    columns = ["arm", "parameters", "seconds for an epoch: median (least to most)", "epochs timed"]
-    return Table("cost", "What each arm costs; evaluation is not in the seconds.", columns, rows)
+        row = [arm.label, f"{models.count_parameters(models.build(norm, 0)):,}", f"{bench.operations(norm) / 1e6:.1f}"]
+        if benchmark:
+            table = bench.summary(benchmark.rates).loc[norm]
+            row += [f"{table.plain:,.0f}", f"{table.fit:,.0f}"]
+        rows.append(row)
+    caption = (
+        "What each arm costs. Operations are those of convolutions and matrix products in a training step, an addition and a "
+        "multiplication each counted as one; batch norm's own are not among them."
+    )
+    return Table("cost", caption, columns, rows)
 
 
 def facts(provenance: dict[str, str]) -> Table:

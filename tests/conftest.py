@@ -8,7 +8,18 @@ from pathlib import Path
 
 os.environ["BNLIB_CACHE"] = tempfile.mkdtemp(prefix="bnlib-tests-")  # before anything reads it, kernels included
 os.environ["JUPYTER_PLATFORM_DIRS"] = "1"
-for variable in ("LEARNING_RATES", "SEEDS", "EPOCHS", "DATASET", "DATA_DIR", "PRECISION", "DEVICE", "REPORTS", "WORKERS"):
+for variable in (
+    "LEARNING_RATES",
+    "SEEDS",
+    "EPOCHS",
+    "DATASET",
+    "DATA_DIR",
+    "PRECISION",
+    "DEVICE",
+    "REPORTS",
+    "WORKERS",
+    "SCHEDULER",
+):
     os.environ.pop(variable, None)  # `make test` exports its defaults; tests set what they mean
 
 import nbformat  # noqa: E402

@@ -4,6 +4,7 @@ import ast
 import re
 import subprocess
 import tomllib
+from itertools import chain
 
 import nbformat
 import pandas as pd
@@ -15,7 +16,7 @@ from bnlib.parameters import Parameters
 
 ROOT = paths.ROOT
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-DIRECT = PROJECT["dependencies"] + PROJECT["optional-dependencies"]["dev"]
+DIRECT = [*PROJECT["dependencies"], *chain.from_iterable(PROJECT["optional-dependencies"].values())]
 LOCK = (ROOT / "requirements.lock").read_text()
 NOTEBOOKS = sorted(paths.NOTEBOOKS.glob("*.ipynb"))
 
@@ -51,9 +52,20 @@ def test_makefile_parameters_exist_in_notebook():
 
 def test_makefile_help_names_every_target_people_type():
     said = subprocess.run(["make", "-s", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    for target in ("report", "test", "lab", "lint", "clean", "help"):
+    for target in ("report", "test", "test-long", "bench", "verify", "lab", "lint", "clean", "help"):
         assert f"make {target} " in said
-    for variable in ("LEARNING_RATES", "SEEDS", "EPOCHS", "DATASET", "DATA_DIR", "WORKERS", "PRECISION", "DEVICE", "REPORTS"):
+    for variable in (
+        "LEARNING_RATES",
+        "SEEDS",
+        "EPOCHS",
+        "DATASET",
+        "DATA_DIR",
+        "WORKERS",
+        "PRECISION",
+        "DEVICE",
+        "REPORTS",
+        "SCHEDULER",
+    ):
         assert f"{variable}=" in said
 
 
