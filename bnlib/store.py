@@ -3,7 +3,6 @@
 import ast
 import hashlib
 import io
-import pickle
 from dataclasses import asdict
 from pathlib import Path
 
@@ -61,7 +60,7 @@ def get(config: RunConfig, data: str) -> Checkpoint | None:
         return None
     try:
         return _checkpoint(entry)
-    except (ValueError, KeyError, TypeError, RuntimeError, pickle.UnpicklingError):  # not what was written here
+    except Exception:  # what is not what `put` wrote can fail to load in any way
         path.unlink(missing_ok=True)
         return None
 

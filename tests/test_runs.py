@@ -9,8 +9,8 @@ import psutil
 import pytest
 from pydantic import ValidationError
 
-from bnlib import UserError, data, runs, store
-from bnlib.runs import RunConfig, paired_configs, resolve_device, run_all
+from bnlib import UserError, data, paths, runs, store, training
+from bnlib.runs import RunConfig, paired_configs, run_all
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,7 @@ def test_records_do_not_depend_on_the_number_of_workers(digits, monkeypatch, tmp
 def test_finished_runs_are_not_made_again(digits, monkeypatch):
     made = []
     real = runs.fit
-    monkeypatch.setattr(runs, "fit", lambda config, data: made.append(config) or real(config, data))
+    monkeypatch.setattr(runs, "fit", lambda config, *rest: made.append(config) or real(config, *rest))
     first = run_all(configs(seeds=1), digits, workers=1)
     assert len(made) == 2
     again = run_all(configs(seeds=2), digits, workers=1)
@@ -56,10 +56,10 @@ def test_finished_runs_are_not_made_again(digits, monkeypatch):
 def test_failing_run_keeps_the_finished_ones(digits, monkeypatch):
     real = runs.fit
 
-    def fails_later(config, data):
+    def fails_later(config, *rest):
         if config.seed == 1:
             raise RuntimeError("out of luck")
-        return real(config, data)
+        return real(config, *rest)
 
     monkeypatch.setattr(runs, "fit", fails_later)
     with pytest.raises(RuntimeError, match="out of luck"):
@@ -69,13 +69,13 @@ def test_failing_run_keeps_the_finished_ones(digits, monkeypatch):
 
 def test_changed_data_file_is_noticed_by_the_worker(digits, tiny_data, monkeypatch):
     monkeypatch.setattr(runs, "load_once", lambda name: tiny_data)
-    with pytest.raises(UserError, match="changed while the runs went on"):
+    with pytest.raises(UserError, match="are not those that this report began with"):
         run_all(configs(), digits, workers=1)
 
 
 def test_changed_training_code_is_noticed_by_the_worker(digits):
-    with pytest.raises(UserError, match="the training code changed"):
-        runs._run(configs()[0], digits.fingerprint, store.environment() | {"source": "other"}, os.devnull, os.getpid())
+    with pytest.raises(UserError, match=r"its training code is [0-9a-f]{64}, not other"):
+        runs._run(configs()[0], digits.fingerprint, store.environment() | {"training code": "other"}, print)
 
 
 def test_batch_of_one_image_is_refused_before_any_run(digits):
@@ -110,14 +110,38 @@ def test_workers_end_with_a_killed_parent(tmp_path):
     assert not alive
 
 
-def test_device_that_is_not_here_is_refused(monkeypatch):
-    monkeypatch.setattr(runs.torch.cuda, "is_available", lambda: False)
-    monkeypatch.setattr(runs.torch.backends.mps, "is_available", lambda: False)
-    assert resolve_device("auto") == "cpu"
-    with pytest.raises(UserError, match="DEVICE=cuda: not to be had here; this machine has: auto, cpu"):
-        resolve_device("cuda")
+def test_longer_run_goes_on_from_the_stored_epochs_to_the_same_bits(digits, monkeypatch, tmp_path):
+    at_once = run_all(configs(epochs=3), digits, workers=1).epochs
+    monkeypatch.setenv("BNLIB_CACHE", str(tmp_path / "other"))
+    run_all(configs(epochs=2), digits, workers=1)
+    trained = []
+    real = training.train_epoch
+    monkeypatch.setattr(training, "train_epoch", lambda *args: trained.append(args[-1]) or real(*args))
+    later = run_all(configs(epochs=3), digits, workers=1).epochs
+    assert trained == [3] * 4
+    pd.testing.assert_frame_equal(later, at_once, check_exact=True)
 
 
-def test_auto_takes_the_accelerator(monkeypatch):
-    monkeypatch.setattr(runs.torch.cuda, "is_available", lambda: True)
-    assert resolve_device("auto") == "cuda"
+def test_shorter_run_is_the_beginning_of_the_stored_one(digits, monkeypatch):
+    long = run_all(configs(epochs=2), digits, workers=1).epochs
+    monkeypatch.setattr(runs, "fit", None)
+    short = run_all(configs(epochs=1), digits, workers=1).epochs
+    pd.testing.assert_frame_equal(short, long[long.epoch == 1].reset_index(drop=True), check_exact=True)
+
+
+def test_damaged_entry_is_computed_again(digits):
+    whole = run_all(configs(), digits, workers=1).epochs
+    damaged = sorted(paths.store().iterdir())[0]
+    damaged.write_bytes(damaged.read_bytes()[:-1])
+    pd.testing.assert_frame_equal(run_all(configs(), digits, workers=1).epochs, whole, check_exact=True)
+    assert len(list(paths.store().iterdir())) == len(whole)
+
+
+def test_training_again_is_what_other_training_code_brings(digits, monkeypatch):
+    run_all(configs(seeds=1), digits, workers=1)
+    made = []
+    real = runs.fit
+    monkeypatch.setattr(runs, "fit", lambda config, *rest: made.append(config) or real(config, *rest))
+    monkeypatch.setattr(store, "SOURCE", "other")
+    run_all(configs(seeds=1), digits, workers=1)
+    assert len(made) == 2

@@ -1,66 +1,120 @@
-import json
+import hashlib
+import pickle
 
 import pytest
+import torch
 
-from bnlib import paths, store
+from bnlib import files, paths, store
 from bnlib.config import RunConfig
-from bnlib.training import Epoch
+from bnlib.training import Checkpoint, Epoch, start
 
-CONFIG = RunConfig(dataset="digits", norm="none", learning_rate=0.001, seed=0, epochs=2)
-EPOCHS = [Epoch(1, 0.5, 0.9, 0.4, 0.91, 1.25), Epoch(2, float("nan"), float("nan"), float("nan"), float("nan"), 1.0)]
-
-
-def same(a: list[Epoch], b: list[Epoch]) -> bool:
-    return repr(a) == repr(b)  # NaN is not equal to itself
+CONFIG = RunConfig(dataset="digits", norm="batch", learning_rate=0.001, seed=0, epochs=2)
+NAN = float("nan")
 
 
-def test_stored_run_comes_back_exactly_nan_included():
+@pytest.fixture
+def checkpoint():
+    model, optimizer = start(CONFIG)
+    model(torch.zeros(2, 1, 28, 28)).sum().backward()
+    optimizer.step()
+    return Checkpoint(
+        (Epoch(1, 0.5, 0.9, 0.4, 0.91, 1.25), Epoch(2, NAN, NAN, NAN, NAN, 1.0)), model.state_dict(), optimizer.state_dict()
+    )
+
+
+@pytest.fixture
+def entry(checkpoint):
+    """The file of a stored checkpoint."""
+    store.put(CONFIG, "data", checkpoint)
+    (path,) = paths.store().iterdir()
+    return path
+
+
+def flat(state, name="") -> dict:
+    """A nested state as a dictionary of tensors and plain values."""
+    if isinstance(state, dict | list | tuple):
+        items = state.items() if isinstance(state, dict) else enumerate(state)
+        return {key: value for k, v in items for key, value in flat(v, f"{name}/{k}").items()}
+    return {name: state}
+
+
+def test_stored_run_comes_back_exactly_nan_included(checkpoint):
     assert store.get(CONFIG, "data") is None
-    store.put(CONFIG, "data", EPOCHS)
-    assert same(store.get(CONFIG, "data"), EPOCHS)
+    store.put(CONFIG, "data", checkpoint)
+    back = store.get(CONFIG, "data")
+    assert repr(back.epochs) == repr(checkpoint.epochs)  # NaN is not equal to itself
+    for before, after in ((checkpoint.model, back.model), (checkpoint.optimizer, back.optimizer)):
+        a, b = flat(before), flat(after)
+        assert a.keys() == b.keys()
+        assert all(torch.equal(a[k], b[k]) if isinstance(a[k], torch.Tensor) else a[k] == b[k] for k in a)
 
 
 @pytest.mark.parametrize(
-    "field", [{"seed": 1}, {"learning_rate": 0.002}, {"norm": "batch"}, {"epochs": 3}, {"precision": "bf16"}]
+    "field", [{"seed": 1}, {"learning_rate": 0.002}, {"norm": "none"}, {"batch_size": 50}, {"precision": "bf16"}]
 )
-def test_another_configuration_is_another_entry(field):
-    store.put(CONFIG, "data", EPOCHS)
+def test_another_configuration_is_another_entry(field, entry):
     assert store.get(CONFIG.model_copy(update=field), "data") is None
 
 
-def test_other_data_are_another_entry():
-    store.put(CONFIG, "data", EPOCHS)
+def test_more_epochs_are_the_same_entry(entry):
+    assert len(store.get(CONFIG.model_copy(update={"epochs": 12}), "data").epochs) == 2
+
+
+def test_other_data_are_another_entry(entry):
     assert store.get(CONFIG, "other data") is None
 
 
-@pytest.mark.parametrize("part", ["source", "torch", "instruction_set", "accelerator", "threads"])
-def test_another_environment_is_another_entry(part, monkeypatch):
-    store.put(CONFIG, "data", EPOCHS)
+@pytest.mark.parametrize("part", store.environment())
+def test_another_environment_is_another_entry(part, entry, monkeypatch):
     other = store.environment() | {part: "other"}
     monkeypatch.setattr(store, "environment", lambda: other)
     assert store.get(CONFIG, "data") is None
 
 
-@pytest.mark.parametrize("damage", ["", "{", "[]", '{"epochs": [], "sha256": ""}'])
-def test_damaged_entry_is_thrown_away(damage):
-    store.put(CONFIG, "data", EPOCHS)
-    (path,) = paths.store().glob("*.json")
-    path.write_text(damage)
+@pytest.mark.parametrize(
+    "damage", [b"", b"{", bytes(1000), hashlib.sha256(b"").digest(), hashlib.sha256(b"junk").digest() + b"junk"]
+)
+def test_damaged_entry_is_thrown_away(damage, entry):
+    entry.write_bytes(damage)
     assert store.get(CONFIG, "data") is None
-    assert not path.exists()
+    assert not entry.exists()
 
 
-def test_changed_digit_is_noticed():
-    store.put(CONFIG, "data", EPOCHS)
-    (path,) = paths.store().glob("*.json")
-    path.write_text(path.read_text().replace("0.91", "0.99"))
-    assert store.get(CONFIG, "data") is None
+def test_any_changed_byte_is_noticed(entry):
+    whole = entry.read_bytes()
+    for place in range(0, len(whole), len(whole) // 50):
+        entry.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        assert store.get(CONFIG, "data") is None
 
 
-def test_entry_says_what_it_is():
-    store.put(CONFIG, "data", EPOCHS)
-    (path,) = paths.store().glob("*.json")
-    assert json.loads(path.read_text())["config"]["norm"] == "none"
+def test_nothing_in_an_entry_is_executed(entry, tmp_path):
+    class Trap:
+        def __reduce__(self):
+            return open, (str(tmp_path / "sprung"), "w")
+
+    for content in (pickle.dumps(Trap()), _saved({"epochs": Trap()})):
+        entry.write_bytes(hashlib.sha256(content).digest() + content)
+        assert store.get(CONFIG, "data") is None
+        assert not (tmp_path / "sprung").exists()
+
+
+def _saved(state) -> bytes:
+    import io
+
+    stream = io.BytesIO()
+    torch.save(state, stream)
+    return stream.getvalue()
+
+
+def test_entry_that_cannot_be_written_leaves_the_one_before(entry, checkpoint, monkeypatch):
+    def full(handle):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(files.os, "fsync", full)
+    before = entry.read_bytes()
+    with pytest.raises(OSError, match="No space left on device"):
+        store.put(CONFIG, "data", Checkpoint(checkpoint.epochs[:1], checkpoint.model, checkpoint.optimizer))
+    assert [path.read_bytes() for path in paths.store().iterdir()] == [before]
 
 
 def test_comments_and_docstrings_do_not_change_the_source():

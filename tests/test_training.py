@@ -1,3 +1,5 @@
+import copy
+import itertools
 import math
 
 import numpy as np
@@ -8,7 +10,7 @@ from torch import nn
 from bnlib import training
 from bnlib.config import RunConfig
 from bnlib.data import Data
-from bnlib.training import epoch_order, evaluate, fit, start, train_epoch
+from bnlib.training import epoch_order, evaluate, fit, make_step, start, train_epoch
 
 
 def config(**fields) -> RunConfig:
@@ -19,29 +21,52 @@ def measured(epoch: training.Epoch) -> tuple:
     return epoch.train_loss, epoch.train_accuracy, epoch.test_loss, epoch.test_accuracy
 
 
+def epochs(config: RunConfig, data: Data, checkpoint: training.Checkpoint | None = None) -> tuple[training.Epoch, ...]:
+    """All epochs of a run."""
+    *_, last = fit(config, data, checkpoint)
+    return last.epochs
+
+
 @pytest.mark.parametrize("norm", ["none", "batch"])
 def test_same_configuration_gives_the_same_bits(norm, tiny_data):
-    first, second = ([measured(e) for e in fit(config(norm=norm), tiny_data)] for _ in range(2))
+    first, second = ([measured(e) for e in epochs(config(norm=norm), tiny_data)] for _ in range(2))
     assert first == second
 
 
 def test_training_learns(tiny_data):
-    *_, last = fit(config(epochs=8), tiny_data)
+    *_, last = epochs(config(epochs=8), tiny_data)
     assert last.train_accuracy > 0.9
     assert last.test_accuracy > 0.5
 
 
 @pytest.mark.parametrize("field", [{"seed": 1}, {"learning_rate": 0.002}, {"norm": "none"}, {"batch_size": 50}])
 def test_every_field_changes_the_result(field, tiny_data):
-    changed, base = next(fit(config(**field), tiny_data)), next(fit(config(), tiny_data))
+    (changed, *_), (base, *_) = epochs(config(**field), tiny_data), epochs(config(), tiny_data)
     assert changed.train_loss != base.train_loss
 
 
 def test_fewer_epochs_are_a_beginning_of_more(tiny_data):
-    short = [measured(e) for e in fit(config(epochs=1), tiny_data)]
-    long = [measured(e) for e in fit(config(epochs=3), tiny_data)]
+    short = [measured(e) for e in epochs(config(epochs=1), tiny_data)]
+    long = [measured(e) for e in epochs(config(epochs=3), tiny_data)]
     assert long[:1] == short
     assert len(long) == 3
+
+
+@pytest.mark.parametrize("norm", ["none", "batch"])
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_run_goes_on_from_a_checkpoint_to_the_same_bits(norm, precision, tiny_data):
+    c = config(norm=norm, precision=precision, epochs=4)
+    whole = [measured(e) for e in epochs(c, tiny_data)]
+    for at in (1, 3):
+        checkpoint = next(itertools.islice(fit(c, tiny_data), at - 1, None))
+        assert len(checkpoint.epochs) == at
+        assert [measured(e) for e in epochs(c, tiny_data, copy.deepcopy(checkpoint))] == whole
+
+
+def test_finished_run_is_not_trained_on(tiny_data):
+    *_, checkpoint = fit(config(epochs=2), tiny_data)
+    assert list(fit(config(epochs=2), tiny_data, checkpoint)) == []
+    assert list(fit(config(epochs=1), tiny_data, checkpoint)) == []
 
 
 def test_order_depends_on_seed_and_epoch_alone():
@@ -61,13 +86,13 @@ def test_training_loss_is_the_mean_of_batch_losses(tiny_data):
     order = epoch_order(0, 1, 250).split(100)
     batches = [nn.functional.cross_entropy(model(tiny_data.train.images[i]), tiny_data.train.labels[i]) for i in order]
     assert [len(i) for i in order] == [100, 100, 50]
-    assert next(fit(c, tiny_data)).train_loss == pytest.approx(np.mean([b.item() for b in batches]), rel=1e-6)
+    assert epochs(c, tiny_data)[0].train_loss == pytest.approx(np.mean([b.item() for b in batches]), rel=1e-6)
 
 
 def test_training_accuracy_counts_images_as_they_were_trained_on(tiny_data):
     c = config(norm="none", learning_rate=1e-30)
     model, optimizer = start(c)
-    _, accuracy = train_epoch(model, optimizer, tiny_data.train, c, epoch=1)
+    _, accuracy = train_epoch(make_step(model, optimizer, tiny_data.train, c), tiny_data.train, c, epoch=1)
     correct = (model(tiny_data.train.images).argmax(1) == tiny_data.train.labels).sum().item()
     assert accuracy == pytest.approx(correct / 250)
 
@@ -116,7 +141,9 @@ def test_diverged_run_is_recorded_and_ends(tiny_data):
     broken = tiny_data.train.images.clone()
     broken[0] = float("inf")
     data = Data("digits", training.Split(broken, tiny_data.train.labels), tiny_data.test, "")
-    (only,) = fit(config(norm="none", epochs=5), data)
+    (checkpoint,) = fit(config(norm="none", epochs=5), data)
+    (only,) = checkpoint.epochs
+    assert checkpoint.is_finished(5)
     assert only.diverged
     assert only.epoch == 1
     assert all(math.isnan(value) for value in measured(only))
@@ -124,13 +151,13 @@ def test_diverged_run_is_recorded_and_ends(tiny_data):
 
 @pytest.mark.parametrize("norm", ["none", "batch"])
 def test_learning_rate_of_1000_is_no_crash(norm, tiny_data):
-    history = list(fit(config(norm=norm, learning_rate=1000.0, epochs=3), tiny_data))
+    history = epochs(config(norm=norm, learning_rate=1000.0, epochs=3), tiny_data)
     assert all(np.isfinite(measured(e)).all() != e.diverged for e in history)
     assert len(history) == 3 or history[-1].diverged
 
 
 def test_bf16_trains_too_and_differs(tiny_data):
-    bf16, fp32 = (next(fit(config(precision=p), tiny_data)) for p in ("bf16", "fp32"))
+    bf16, fp32 = (epochs(config(precision=p), tiny_data)[0] for p in ("bf16", "fp32"))
     assert bf16.train_loss != fp32.train_loss
     assert bf16.train_loss == pytest.approx(fp32.train_loss, rel=0.05)
 
@@ -139,7 +166,7 @@ def test_fit_restores_the_number_of_threads(tiny_data):
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
-        list(fit(config(epochs=1), tiny_data))
+        epochs(config(epochs=1), tiny_data)
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)
