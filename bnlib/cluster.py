@@ -1,8 +1,11 @@
 """Runs on other machines: a Dask scheduler hands them to its workers (`distributed`, the extra `cluster`)."""
 
+import asyncio
 import contextlib
 import os
+import re
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import joblib
 
@@ -29,15 +32,21 @@ def connected(address: str, hear: Callable[[dict], None] = lambda event: None) -
         hear: called with each event that a worker gave to `say`.
 
     Raises:
-        UserError: `distributed` is not installed; no scheduler answers, or it has no workers, or workers of several threads.
+        UserError: this is no address, or `distributed` is not installed; no scheduler answers there, or it has no workers,
+            or workers of several threads.
     """
+    if not re.fullmatch(r"[a-z]+://[^/]+:\d+", address):
+        raise UserError(f'{VARIABLE}="{address}": should be tcp://host:port')
     try:
         import distributed
     except ImportError:
         raise UserError(f"{VARIABLE} needs the package distributed: pip install 'bnlib[cluster]'") from None
     try:
+        # Asked first without a client, which would have much to say when nobody answers, or somebody else; and in a thread,
+        # as a notebook's own has an event loop already.
+        ThreadPoolExecutor().submit(asyncio.run, _knock(address)).result()
         client = distributed.Client(address, timeout=PATIENCE, set_as_default=False)
-    except (OSError, TimeoutError, ValueError) as error:
+    except Exception as error:  # what is no scheduler can answer in any way
         raise UserError(f'{VARIABLE}="{address}": no Dask scheduler answers there ({_reason(error)})') from None
     with client:
         try:
@@ -58,6 +67,13 @@ def say(event: dict) -> None:
     from distributed import get_worker
 
     get_worker().log_event(TOPIC, event)
+
+
+async def _knock(address: str) -> None:
+    from distributed.comm import connect
+
+    comm = await asyncio.wait_for(connect(address, timeout=PATIENCE), PATIENCE + 1)  # somebody may answer and say nothing
+    await comm.close()
 
 
 def _reason(error: BaseException) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 import joblib
+from joblib.externals.loky import get_reusable_executor
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
 from bnlib import UserError, cluster, progress, store
@@ -76,14 +77,17 @@ def _done(configs: list[RunConfig], data: Data, log: str, workers: int | None) -
         return
     jobs = (joblib.delayed(_run)(config, *facts, partial(progress.append, log), os.getpid()) for config in configs)
     # One run left needs no second process, nor does a single worker.
-    parallel = joblib.Parallel(min(workers or worker_count(), len(configs) or 1), return_as="generator_unordered")
+    workers = min(workers or worker_count(), len(configs) or 1)
     try:
-        yield from parallel(jobs)
+        yield from joblib.Parallel(workers, return_as="generator_unordered")(jobs)
     except TerminatedWorkerError as error:
         raise UserError(
             "a worker process was killed, for want of memory perhaps; its finished epochs are kept: "
             "run again, with a smaller WORKERS if it happens again"
         ) from error
+    finally:
+        if workers > 1:  # they hold the data, and a kernel that ends while they still do leaves warnings behind
+            get_reusable_executor().shutdown(wait=True)
 
 
 def _run(

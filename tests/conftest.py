@@ -107,8 +107,8 @@ def write_notebook(tmp_path):
 SMALL = {"DATASET": "digits", "LEARNING_RATES": "0.001 1e-3 1000", "SEEDS": "2", "EPOCHS": "2", "PYTHON": sys.executable}
 
 
-def make(folder: Path, *goals: str, **variables: str) -> subprocess.CompletedProcess:
-    """`make report` in this checkout, with data, cache and reports in `folder`."""
+def make(folder: Path, *goals: str, root: Path = paths.ROOT, **variables: str) -> subprocess.CompletedProcess:
+    """`make report` in a checkout, with data, cache and reports in `folder`."""
     places = {"BNLIB_CACHE": str(folder / "cache"), "REPORTS": str(folder / "reports"), "DATA_DIR": str(folder / "data")}
     settings = SMALL | variables
     arguments = [f"{name}={value}" for name, value in settings.items()]
@@ -118,7 +118,7 @@ def make(folder: Path, *goals: str, **variables: str) -> subprocess.CompletedPro
     } | places
     command = ["make", "--no-print-directory", *(goals or ("report",)), f"REPORTS={places['REPORTS']}", *arguments]
     command.append(f"DATA_DIR={places['DATA_DIR']}")
-    return subprocess.run(command, cwd=paths.ROOT, env=environment, capture_output=True, text=True, timeout=300)
+    return subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, timeout=300)
 
 
 def contents(folder: Path) -> dict[str, str]:

@@ -1,6 +1,8 @@
 import pandas as pd
 
 from bnlib import captions, findings, outcomes
+from bnlib.bench import Benchmark
+from tests.test_bench import RATES
 
 
 def test_difference_is_claimed_only_where_its_interval_allows(epochs):
@@ -92,14 +94,18 @@ def test_change_over_rates_is_paired_by_seed(epochs):
     assert findings.across_rates(epochs) == ""
 
 
-def test_cost_is_the_median_of_paired_ratios():
-    pairs = enumerate([(1, 2), (2, 3), (4, 4)])
-    rows = [(0.001, seed, norm, s) for seed, pair in pairs for norm, s in zip(("none", "batch"), pair, strict=True)]
-    timing = pd.DataFrame(rows, columns=["learning_rate", "seed", "norm", "train_seconds"])
-    told = findings.cost(timing)
-    assert "In the median of 3 pairs an epoch took 1.50 times as long" in told
-    assert "single pairs ranged from 1.00 to 2.00" in told
-    assert "In the one pair timed an epoch took 2.00 times as long" in findings.cost(timing[timing.seed == 0])
+def test_cost_is_told_from_the_kept_benchmark():
+    facts = {"device": "cpu", "processor": "P", "instruction set": "AVX2", "torch": "2", "runs at once": "2"}
+    facts |= {"images": "MNIST", "batch size": "100", "precision": "fp32"}
+    told = findings.cost(Benchmark(RATES, facts))
+    # 400 / 100 and 200 / 200 images per second; 0.03 s to 0.0125 s and to 0.01 s
+    assert "takes 2.50 (1.00 to 4.00) times as long with batch norm as without" in told
+    assert "takes 2.70 (2.40 to 3.00) times as long as this one with 2 runs at once" in told
+    assert "range of 2 repeats" in told
+
+
+def test_cost_without_a_benchmark_says_how_to_measure_it():
+    assert "`make bench KEEP=1` measures it" in findings.cost(None)
 
 
 def test_captions_give_the_finding(epochs):

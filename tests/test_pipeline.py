@@ -92,14 +92,50 @@ def test_second_report_does_nothing_and_says_so(made):
     assert contents(made[0]) == before
 
 
-def test_another_rate_adds_its_page_and_leaves_the_runs_of_the_others(copied):
-    before = {path.name for path in (copied / "cache/runs").iterdir()}
-    result = make(copied, LEARNING_RATES="0.001 0.002")
+TRAINED = {  # what a report after another one trains: rates 0.001 and 1000 with two seeds and two epochs are there
+    "another rate": ({"LEARNING_RATES": "0.001 0.002"}, "at 0.002", "trained 8 epochs in 4 runs, took 0 epochs from the store"),
+    "another seed": ({"SEEDS": "3"}, "at 0.001, 1000", "trained 8 epochs in 4 runs, took 16 epochs from the store"),
+    "another epoch": ({"EPOCHS": "3"}, "at 0.001, 1000", "trained 8 epochs in 8 runs, took 16 epochs from the store"),
+    "fewer epochs": ({"EPOCHS": "1"}, "at 0.001, 1000", "trained 0 epochs in 0 runs, took 8 epochs from the store"),
+}
+
+
+@pytest.mark.parametrize(("variables", "rates", "said"), TRAINED.values(), ids=TRAINED)
+def test_only_what_is_missing_is_trained(variables, rates, said, copied):
+    result = make(copied, **variables)
     assert result.returncode == 0, result.stderr
-    assert "Runs on digits at 0.002: seeds 2 × arms 2 × epochs 2" in result.stdout
-    assert len({path.name for path in (copied / "cache/runs").iterdir()} - before) == 4
+    assert f"Runs on digits {rates}: " in result.stdout
+    assert f"Runs: {said}" in result.stdout
+    names = (variables.get("LEARNING_RATES") or "0.001 1000").split()
     pages = {path.name for path in (copied / "reports/digits").glob("*.html")}
-    assert pages == {"index.html", "learning-rate-0.001.html", "learning-rate-0.002.html"}
+    assert pages == {"index.html", *(f"learning-rate-{name}.html" for name in names)}
+
+
+def test_edited_plots_train_nothing_and_edited_training_all(made, tmp_path):
+    root = tmp_path / "checkout"
+    for name in ("bnlib", "notebooks"):
+        shutil.copytree(paths.ROOT / name, root / name)
+    for name in ("Makefile", "requirements.lock"):
+        shutil.copy(paths.ROOT / name, root / name)
+    shutil.copytree(made[0] / "cache/runs", tmp_path / "cache/runs")
+    for module, said in (
+        ("plots", "trained 0 epochs in 0 runs, took 4 epochs"),
+        ("training", "trained 4 epochs in 2 runs, took 0 epochs"),
+    ):
+        with (root / f"bnlib/{module}.py").open("a") as stream:
+            stream.write("\n\nEDITED = True\n")
+        result = make(tmp_path, root=root, LEARNING_RATES="0.001", SEEDS="1")
+        assert result.returncode == 0, result.stderr
+        assert f"Runs: {said} from the store" in result.stdout
+
+
+def test_report_from_an_empty_store_has_the_same_bytes(made, tmp_path):
+    assert make(tmp_path, WORKERS="1").returncode == 0
+    for folder in ("reports/digits", "cache/executed/digits"):
+        anew, before = (contents(root / folder) for root in (tmp_path, made[0]))
+        same = {name for name in before if not name.endswith(("timing.csv", ".json")) or name.endswith("provenance.json")}
+        assert {name: anew[name] for name in same} == {name: before[name] for name in same}
+        assert anew.keys() == before.keys()
 
 
 ALL = ["rates", "report", "pages"]
@@ -152,6 +188,11 @@ def test_edited_page_is_made_again_to_the_same_bytes(copied):
         ({"WORKERS": "0"}, 'error: WORKERS="0": '),
         ({"DATASET": "foo"}, 'error: DATASET="foo": '),
         ({"PRECISION": "fp7"}, 'error: PRECISION="fp7": '),
+        (
+            {"SCHEDULER": "tcp://127.0.0.1:1", "SEEDS": "3"},
+            'error: SCHEDULER="tcp://127.0.0.1:1": no Dask scheduler answers there',
+        ),
+        ({"SCHEDULER": "nonsense", "SEEDS": "3"}, 'error: SCHEDULER="nonsense": should be tcp://host:port'),
     ],
 )
 def test_bad_input_is_one_line_and_changes_nothing(made, variables, said):

@@ -1,7 +1,8 @@
-import pandas as pd
 from bs4 import BeautifulSoup
 
 from bnlib import outcomes, tables
+from bnlib.bench import Benchmark
+from tests.test_bench import RATES
 
 
 def cells(table) -> list[list[str]]:
@@ -42,11 +43,17 @@ def test_splits_add_up(tiny_data):
     assert rows[2][-1] == "130"
 
 
-def test_cost_gives_median_and_range():
-    timing = pd.DataFrame({"norm": ["none"] * 3 + ["batch"] * 3, "train_seconds": [1.0, 2.0, 9.0, 2.0, 4.0, 6.0]})
-    rows = cells(tables.cost(timing))
-    assert rows[1][2] == "2.00 (1.00 to 9.00)"
-    assert rows[2] == ["with batch norm", "422,090", "4.00 (2.00 to 6.00)", "3"]
+def test_cost_counts_parameters_and_operations():
+    rows = cells(tables.cost(None))
+    assert rows[0] == ["arm", "parameters", "million operations for an image"]
+    assert rows[1] == ["without batch norm", "421,642", "25.0"]
+    assert rows[2] == ["with batch norm", "422,090", "25.0"]
+
+
+def test_cost_gives_the_rates_of_a_benchmark():
+    rows = cells(tables.cost(Benchmark(RATES, {})))
+    assert rows[1][3:] == ["100", "300"]  # medians of 100, 100 and of 400, 200
+    assert rows[2][3:] == ["50", "150"]
 
 
 def test_table_is_read_by_its_headers_and_escapes_its_text():
