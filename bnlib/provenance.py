@@ -51,7 +51,9 @@ def describe(configs: list, data) -> dict[str, str]:
         **{name: environment[name] for name in stated},
         "system": f"{platform.system()} {platform.machine()}",
         "SHA-256 of the training code": environment["training code"],
-    } | versions()
+        **versions(),
+        "torch": environment["torch"],  # with its build, which can decide the last bits
+    }
 
 
 def save(facts: dict[str, str], folder: Path) -> None:

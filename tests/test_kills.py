@@ -1,0 +1,139 @@
+"""`make report` is killed again and again, and goes on each time from where it was."""
+
+import contextlib
+import itertools
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+
+from bnlib import paths
+from tests.conftest import contents, make
+
+KILLS = 20
+SETTINGS = {"LEARNING_RATES": "0.001", "SEEDS": "1", "EPOCHS": "40"}
+LONGEST = 25.0  # seconds until a kill: about as long as the report takes
+PATIENCE = 60.0  # seconds for a report to end when one of its processes is gone
+
+TARGETS = {  # what of a process's command line tells it
+    "make": "--no-print-directory",
+    "executor": "bnlib.pipeline",
+    "kernel": "ipykernel_launcher",
+    "worker": "popen_loky_posix",
+    "group": "",
+}
+SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
+START = "import sys, pathlib; from tests import conftest as c; r = c.make(pathlib.Path(sys.argv[1]), **eval(sys.argv[2])); "
+START += "print(r.stdout, r.stderr); sys.exit(r.returncode)"
+
+
+class Report:
+    """A `make report` in a session of its own, all of whose processes can be found."""
+
+    def __init__(self, folder, log):
+        self.starter = subprocess.Popen(
+            [sys.executable, "-c", START, str(folder), repr(SETTINGS)],
+            cwd=paths.ROOT,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+
+    def find(self, target: str) -> list[psutil.Process]:
+        return [p for p in self.processes() if TARGETS[target] in _command(p)]
+
+    def processes(self) -> list[psutil.Process]:
+        """All that live in its session, orphans included, but for the one that started it."""
+        return [p for p in psutil.process_iter() if p.pid != self.starter.pid and _session(p) == self.starter.pid]
+
+    def ended(self) -> bool:
+        return self.starter.poll() is not None and not self.processes()
+
+    def kill(self, target: str, number: signal.Signals) -> bool:
+        """Sends a signal to what is there of the target; whether anything was."""
+        found = self.find(target)
+        for process in found if target == "group" else found[:1]:
+            _send(process, number)
+        return bool(found)
+
+    def clear(self) -> None:
+        while self.processes():
+            self.kill("group", signal.SIGKILL)
+            time.sleep(0.1)
+        self.starter.wait(timeout=PATIENCE)
+
+
+def _session(process: psutil.Process) -> int | None:
+    try:
+        return None if process.status() == psutil.STATUS_ZOMBIE else os.getsid(process.pid)
+    except (psutil.Error, ProcessLookupError, PermissionError):
+        return None
+
+
+def _command(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:
+        return ""
+
+
+def _send(process: psutil.Process, number: signal.Signals) -> None:
+    with contextlib.suppress(psutil.Error):  # it ended by itself meanwhile
+        process.send_signal(number)
+
+
+def pages(folder) -> dict[str, str]:
+    return {name: sha256 for name, sha256 in contents(folder / "reports").items() if not name.endswith("timing.csv")}
+
+
+def wait(report: Report, seconds: float) -> bool:
+    """Waits for a report to end; whether it did."""
+    end = time.monotonic() + seconds
+    while not report.ended() and time.monotonic() < end:
+        time.sleep(0.1)
+    return report.ended()
+
+
+@pytest.mark.long
+def test_report_killed_at_random_moments_ends_in_the_same_bytes(tmp_path, capsys):
+    whole = make(tmp_path / "whole", **SETTINGS)
+    assert whole.returncode == 0, whole.stderr
+    expected = pages(tmp_path / "whole")
+    rng, kills, finished, attempts = random.Random(), [], 0, 0
+    plan = itertools.cycle(list(itertools.product(TARGETS, SIGNALS)))
+    folder = tmp_path / "killed"
+    with (tmp_path / "log").open("w") as log:
+        target, number = next(plan)
+        while len(kills) < KILLS or finished == 0:
+            attempts += 1
+            assert attempts < 5 * KILLS, kills
+            report = Report(folder, log)
+            moment = rng.uniform(1, LONGEST) if len(kills) < KILLS else 1e9
+            began = time.monotonic()
+            if not wait(report, moment) and report.kill(target, number):
+                kills.append((target, number.name, round(time.monotonic() - began, 1)))
+                # Without make its executor may go on, and a second report must not join in.
+                if target == "make" and number == signal.SIGKILL and report.find("executor"):
+                    second = make(folder, **SETTINGS)
+                    assert second.returncode == 0 or "another `make report` is at work" in second.stderr, second.stderr
+                    report.clear()
+                elif not wait(report, PATIENCE) and target != "make":
+                    report.clear()
+                    pytest.fail(f"did not end within {PATIENCE:.0f} s of {kills[-1]}")
+                report.clear()
+                target, number = next(plan)
+                continue
+            wait(report, 300)
+            if report.starter.wait() == 0 and report.ended():
+                finished += 1
+                assert pages(folder) == expected, kills
+                shutil.rmtree(folder)  # and once more from nothing
+            report.clear()
+    with capsys.disabled():
+        print(f"\n{len(kills)} kills, {finished} reports finished, all with the same bytes: {kills}")
