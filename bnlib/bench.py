@@ -21,7 +21,7 @@ from tqdm import tqdm
 from bnlib import UserError, data, devices, files, models, parameters, paths, plain, store
 from bnlib.config import RunConfig
 from bnlib.data import Data, Split
-from bnlib.training import fit
+from bnlib.training import exact_arithmetic, fit
 from bnlib.words import ARMS, plural
 
 REPEATS = 5
@@ -68,7 +68,7 @@ def measure(config: RunConfig, images: MNIST, workers: int, repeats: int) -> pd.
     configs = {norm: config.model_copy(update={"norm": norm}) for norm in ARMS}
     few = _head(images, STEPS * config.batch_size)
     rows = []
-    with joblib.Parallel(workers) as parallel:
+    with joblib.Parallel(workers, batch_size=1, pre_dispatch="all") as parallel:  # one for each worker, however short
 
         def everywhere(task: Callable, *arguments) -> float:
             return sum(parallel(joblib.delayed(task)(*arguments) for _ in range(workers)))
@@ -99,13 +99,13 @@ def _fit(config: RunConfig, few: Data) -> float:
 
 
 def _peak(precision: str) -> float:
-    torch.set_num_threads(1)
-    a = torch.rand(MATRIX, MATRIX, dtype=torch.bfloat16 if precision == "bf16" else torch.float32)
+    a = torch.rand(MATRIX, MATRIX).to(torch.bfloat16 if precision == "bf16" else torch.float32)
     seconds = []
-    for _ in range(8):
-        began = time.perf_counter()
-        a @ a
-        seconds.append(time.perf_counter() - began)
+    with exact_arithmetic():  # one thread
+        for _ in range(8):
+            began = time.perf_counter()
+            a @ a
+            seconds.append(time.perf_counter() - began)
     return 2 * MATRIX**3 / np.median(seconds)
 
 
@@ -170,12 +170,13 @@ def _random_images(folder: Path) -> None:
 
 
 def _facts(config: RunConfig, images: str, workers: int) -> dict[str, str]:
-    here = store.environment()
+    here = store.environment(config.device)
     return {name: here[name] for name in ("training code", "torch", "processor", "instruction set")} | {
         "images": images,
         "batch size": str(config.batch_size),
         "precision": config.precision,
         "device": config.device,
+        "accelerator": here["accelerator"],
         "runs at once": str(workers),
         "threads of the plain loop": str(torch.get_num_threads()),
     }
@@ -210,6 +211,8 @@ def main() -> int:
     try:
         measured = benchmark()
         print(text(summary(measured.rates)))
+        if measured.facts["device"] != "cpu":
+            print("the peak is the processor's, not the accelerator's")
         if os.environ.get("KEEP", "0") not in ("", "0"):
             keep(measured)
             print(f"kept in {paths.benchmark()}; `make report` states it")

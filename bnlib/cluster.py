@@ -4,15 +4,14 @@ import asyncio
 import contextlib
 import os
 import re
-from collections.abc import Callable, Iterator
+import uuid
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-
-import joblib
+from functools import partial
 
 from bnlib import UserError
 
 VARIABLE = "SCHEDULER"
-TOPIC = "bnlib-progress"
 PATIENCE = 4.0  # seconds to wait for the scheduler, and then for a worker
 
 
@@ -21,26 +20,54 @@ def address() -> str | None:
     return os.environ.get(VARIABLE) or None
 
 
-@contextlib.contextmanager
-def connected(address: str, hear: Callable[[dict], None] = lambda event: None) -> Iterator[int]:
-    """A block in which joblib's parallel jobs go to the workers of a Dask cluster; yields how many it has.
+class Connection:
+    """To a Dask cluster: `workers` is how many it has."""
 
-    A worker that dies is replaced by another, which does its run anew from the last epoch in its own store.
+    def __init__(self, client, address: str, hear: Callable[[dict], None]):
+        self.client, self.address = client, address
+        self.workers = len(client.scheduler_info(n_workers=-1)["workers"])
+        self.topic = f"bnlib-{uuid.uuid4()}"  # others may have runs on the same cluster
+        client.subscribe_topic(self.topic, lambda event: hear(event[1]))
+
+    def results(self, function: Callable, arguments: Iterable[tuple]) -> Iterator:
+        """What `function(say, *arguments)` returns on the workers, in the order in which they are done.
+
+        `say` takes a dictionary, and hands it to `hear`. What a worker that dies was at is given to another.
+
+        Raises:
+            UserError: the cluster cannot go on. Whatever `function` raises.
+        """
+        from distributed import as_completed
+
+        say = partial(_say, self.topic)
+        futures = [self.client.submit(_alone, function, say, *each, pure=False) for each in arguments]
+        for future in as_completed(futures):
+            try:
+                yield future.result()
+            except UserError:
+                raise
+            except Exception as error:
+                kind = type(error).__name__
+                raise UserError(f'{VARIABLE}="{self.address}": {kind}: {_reason(error)}; finished runs are kept') from error
+
+
+@contextlib.contextmanager
+def connected(address: str, hear: Callable[[dict], None] = lambda event: None) -> Iterator[Connection]:
+    """A connection to a Dask cluster for as long as the block lasts.
 
     Args:
         address: tcp://host:port of the scheduler.
-        hear: called with each event that a worker gave to `say`.
+        hear: called with each event that a worker's task says.
 
     Raises:
-        UserError: this is no address, or `distributed` is not installed; no scheduler answers there, or it has no workers,
-            or workers of several threads.
+        UserError: this is no address, or `distributed` is not installed; no scheduler answers there, or it has no workers.
     """
     if not re.fullmatch(r"[a-z]+://[^/]+:\d+", address):
         raise UserError(f'{VARIABLE}="{address}": should be tcp://host:port')
     try:
         import distributed
     except ImportError:
-        raise UserError(f"{VARIABLE} needs the package distributed: pip install 'bnlib[cluster]'") from None
+        raise UserError(f"{VARIABLE} needs the package distributed, which bnlib's extra `cluster` brings") from None
     try:
         # Asked first without a client, which would have much to say when nobody answers, or somebody else; and in a thread,
         # as a notebook's own has an event loop already.
@@ -53,20 +80,23 @@ def connected(address: str, hear: Callable[[dict], None] = lambda event: None) -
             client.wait_for_workers(1, timeout=PATIENCE)
         except TimeoutError:
             raise UserError(f'{VARIABLE}="{address}": the scheduler there has no workers; start some') from None
-        workers = client.scheduler_info(n_workers=-1)["workers"].values()
-        if any(worker["nthreads"] > 1 for worker in workers):
-            # Runs that share a process would share its number of threads, which decides their bits.
-            raise UserError(f'{VARIABLE}="{address}": its workers have several threads each; start them with --nthreads 1')
-        client.subscribe_topic(TOPIC, lambda event: hear(event[1]))
-        with joblib.parallel_config(backend="dask", client=client):
-            yield len(workers)
+        yield Connection(client, address, hear)
 
 
-def say(event: dict) -> None:
-    """Called on a worker: passes `event` on to whoever waits for its run."""
+def _alone(function: Callable, *arguments):
+    """Calls `function` on a worker that does nothing else meanwhile."""
     from distributed import get_worker
 
-    get_worker().log_event(TOPIC, event)
+    if get_worker().state.nthreads > 1:
+        # Runs that share a process would share its number of threads, which decides their bits.
+        raise UserError("a worker of the cluster has several threads; start workers with --nthreads 1")
+    return function(*arguments)
+
+
+def _say(topic: str, event: dict) -> None:
+    from distributed import get_worker
+
+    get_worker().log_event(topic, event)
 
 
 async def _knock(address: str) -> None:

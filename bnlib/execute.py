@@ -24,6 +24,7 @@ SENTINEL = "BNLIB_SENTINEL"  # names the file that a notebook's last cell writes
 def finish() -> None:
     """The last cell of every notebook calls this: it tells `execute` that the end was reached. By hand it does nothing."""
     if path := os.environ.get(SENTINEL):
+        logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # a kernel that ends while it waits says so, at random
         Path(path).write_text("finished")
 
 

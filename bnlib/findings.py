@@ -148,12 +148,14 @@ def cost(benchmark: Benchmark | None) -> str:
     facts, seconds = benchmark.facts, bench.seconds(benchmark.rates)
     arms = seconds["fit", "batch"] / seconds["fit", "none"]
     loops = seconds["plain"].sum(axis=1) / seconds["fit"].sum(axis=1)
-    where = f"{facts['device']}; {facts['processor']}, {facts['instruction set']}, torch {facts['torch']}"
+    device = {"cpu": "the CPU", "cuda": facts["accelerator"]}.get(facts["device"], facts["device"])
+    threads, runs = (int(facts[name]) for name in ("threads of the plain loop", "runs at once"))
     return (
-        f"Training takes {_range(arms)} times as long with batch norm as without. The plain loop, as the original has it, "
-        f"takes {_range(loops)} times as long as this one with {plural(int(facts['runs at once']), 'run')} at once, both arms "
-        f"together. Given are median and range of {plural(len(seconds), 'repeat')}, in which loops and arms took turns. "
-        f"Images: {facts['images']}, in batches of {facts['batch size']}; {facts['precision']} on {where}. These times are of "
+        f"Training takes {_range(arms)} times as long with batch norm as without. The plain loop, as the original has it, in "
+        f"fp32 on the CPU with {plural(threads, 'thread')}, takes {_range(loops)} times as long as this one, "
+        f"{facts['precision']} on {device}, {plural(runs, 'run')} at once, both arms together. Given are median and range of "
+        f"{plural(len(seconds), 'repeat')}, in which loops and arms took turns. Images: {facts['images']}, in batches of "
+        f"{facts['batch size']}; {facts['processor']}, {facts['instruction set']}, torch {facts['torch']}. These are times of "
         "one machine, and no part of the records."
     )
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import copy
+import warnings
 from collections.abc import Callable, Iterator
 
 import torch
@@ -19,7 +20,9 @@ def captured(step: Callable, model: nn.Module, optimizer: torch.optim.Optimizer,
         step: maps (B,) indices on the GPU to a tuple of tensors, and updates `model` by `optimizer`.
         size: B of the batches to replay.
     """
-    batch = torch.arange(size, device="cuda")
+    # True of warm-up, short batches and nothing else; there is nothing that anybody should do about it.
+    warnings.filterwarnings("ignore", message=".*capturable=True.*without CUDA graph capture", category=UserWarning)
+    batch = torch.zeros(size, dtype=torch.int64, device="cuda")
     with unchanged(model, optimizer):
         side = torch.cuda.Stream()
         side.wait_stream(torch.cuda.current_stream())

@@ -70,8 +70,8 @@ class Pipeline:
         p = self.parameters
         each, where = f"seeds {p.seeds} × arms 2 × epochs {p.epochs}", f"{worker_count()} at once"
         if address := cluster.address():
-            with cluster.connected(address) as workers:
-                where = f"{plural(workers, 'worker')} at {address}"
+            with cluster.connected(address) as connection:
+                where = f"{plural(connection.workers, 'worker')} at {address}"
         print(f"Runs on {self.dataset} at {', '.join(map(rate_name, rates))}: {each}, {where}", flush=True)
         runs = len(rates) * p.seeds * 2
         with tempfile.TemporaryDirectory(prefix="bnlib-") as folder:

@@ -105,7 +105,7 @@ class _Nowhere(io.TextIOBase):
 
 
 def _follow(log: str, bar: tqdm, tally: Tally, runs: int, rates: list[float], plain: bool, stop: threading.Event) -> None:
-    seen: set[tuple] = set()
+    seen: dict[tuple, int] = {}
     said = time.monotonic()
     with open(log) as stream:
         while True:
@@ -121,8 +121,10 @@ def _follow(log: str, bar: tqdm, tally: Tally, runs: int, rates: list[float], pl
                 elif "trained" in event:
                     tally.runs, tally.epochs = tally.runs + 1, tally.epochs + event["trained"]
                 else:
-                    seen.add((event["rate"], event["norm"], event["seed"]))
-                    bar.update(event["done"])
+                    run = event["rate"], event["norm"], event["seed"]
+                    if event["epoch"] > seen.get(run, 0):  # not where another worker does a lost one's epochs again
+                        seen[run] = event["epoch"]
+                        bar.update(event["done"])
                     bar.set_postfix_str(_where(event, len(seen), runs, rates), refresh=False)
             bar.refresh()
             if plain and bar.total and (last or time.monotonic() - said >= EVERY):

@@ -37,8 +37,8 @@ def describe(configs: list, data) -> dict[str, str]:
     from bnlib import store  # brings torch, which a look at what is to do need not import
 
     config = configs[0]
-    environment = store.environment()
-    stated = ("processor", "instruction set", "accelerator", "threads per run")
+    environment = store.environment(config.device)
+    stated = ("processor", "processor features", "instruction set", "accelerator", "threads per run")
     return {
         "data set": f"{data.name}, {len(data.train):,} training and {len(data.test):,} test images",
         "SHA-256 of the data": data.checksum,

@@ -45,8 +45,9 @@ def run_all(configs: Sequence[RunConfig], data: Data, workers: int | None = None
         workers: processes at the most; `worker_count()` by default.
 
     Raises:
-        UserError: a batch size leaves one image over, which batch norm cannot take; or a worker was killed.
-        Whatever a run raised. All finished epochs stay in the store.
+        UserError: a batch size leaves one image over, which batch norm cannot take; or a worker was killed, or the store
+            cannot be written. Whatever a run raised.
+        All finished epochs stay in the store; on a cluster, in that of the worker until the run is finished.
     """
     for size in {config.batch_size for config in configs}:
         if len(data.train) % size == 1:
@@ -59,55 +60,87 @@ def run_all(configs: Sequence[RunConfig], data: Data, workers: int | None = None
             missing.append(config)
     kept = {config: config.epochs if config not in missing else len(epochs[config]) for config in configs}
     with progress.shown(kept) as log:
-        for config, checkpoint in _done(missing, data, log, workers):
-            progress.append(log, {"trained": len(checkpoint.epochs) - len(epochs[config])})
-            epochs[config] = checkpoint.epochs
+        for config, checkpoint, trained in _done(missing, data, log, workers):
+            progress.append(log, {"trained": trained})
+            epochs[config] = checkpoint.epochs[: config.epochs]
     return collect(epochs.items())
 
 
-def _done(configs: list[RunConfig], data: Data, log: str, workers: int | None) -> Iterator[tuple[RunConfig, Checkpoint]]:
+Result = tuple[RunConfig, Checkpoint, int]  # and how many epochs were trained for it
+
+
+def _done(configs: list[RunConfig], data: Data, log: str, workers: int | None) -> Iterator[Result]:
     """Does runs, and yields each when it is finished, in whatever order that is."""
-    facts = (data.fingerprint, store.environment())
-    if address := cluster.address():
-        with cluster.connected(address, partial(progress.append, log)):
-            jobs = (joblib.delayed(_run)(config, *facts, cluster.say) for config in configs)
-            for config, checkpoint in joblib.Parallel(return_as="generator_unordered", batch_size=1)(jobs):
-                store.put(config, data.fingerprint, checkpoint)  # the worker's store may be on another machine
-                yield config, checkpoint
+    hear = partial(progress.append, log)
+    tasks = [(config, data.fingerprint, store.environment(config.device)) for config in configs]
+    if not configs:
         return
-    jobs = (joblib.delayed(_run)(config, *facts, partial(progress.append, log), os.getpid()) for config in configs)
-    # One run left needs no second process, nor does a single worker.
-    workers = min(workers or worker_count(), len(configs) or 1)
+    if address := cluster.address():
+        begun = [_packed(store.get(config, data.fingerprint)) for config in configs]
+        with cluster.connected(address, hear) as connection:
+            for config, checkpoint, trained in connection.results(_run_far, zip(tasks, begun, strict=True)):
+                checkpoint = store.unpacked(checkpoint)
+                store.put(config, data.fingerprint, checkpoint)  # the worker's store may be on another machine
+                yield config, checkpoint, trained
+        return
+    workers = min(workers or worker_count(), len(configs))  # one run left needs no second process
+    jobs = (joblib.delayed(_run_here)(task, hear, os.getpid()) for task in tasks)
     try:
-        yield from joblib.Parallel(workers, return_as="generator_unordered")(jobs)
+        yield from joblib.Parallel(workers, return_as="generator_unordered", batch_size=1)(jobs)
     except TerminatedWorkerError as error:
         raise UserError(
             "a worker process was killed, for want of memory perhaps; its finished epochs are kept: "
             "run again, with a smaller WORKERS if it happens again"
         ) from error
+    except OSError as error:
+        raise UserError(
+            f"{error.filename or 'the store'}: {error.strerror}; finished epochs are kept: mend that and run again"
+        ) from error
     finally:
         if workers > 1:  # they hold the data, and a kernel that ends while they still do leaves warnings behind
-            get_reusable_executor().shutdown(wait=True)
+            get_reusable_executor().shutdown(wait=True, kill_workers=True)
+
+
+def _run_here(task: tuple, say: Callable[[dict], None], parent: int) -> Result:
+    """A run on this machine, in a process that ends with `parent` if that is another one."""
+    if os.getpid() != parent:
+        _end_with(parent)
+    config, checkpoint, trained = _run(*task, say)
+    return config, store.unpacked(store.packed(checkpoint)), trained  # nothing on a device leaves the process
+
+
+def _run_far(say: Callable[[dict], None], task: tuple, begun: bytes | None) -> tuple[RunConfig, bytes, int]:
+    """A run on a worker of a cluster, from where either store has it."""
+    config, checkpoint, trained = _run(*task, say, begun and store.unpacked(begun))
+    return config, store.packed(checkpoint), trained
+
+
+def _packed(checkpoint: Checkpoint | None) -> bytes | None:
+    return checkpoint and store.packed(checkpoint)
 
 
 def _run(
-    config: RunConfig, fingerprint: str, environment: dict, say: Callable[[dict], None], parent: int | None = None
-) -> tuple[RunConfig, Checkpoint]:
-    """Does one run from where the store has it, in a process that ends with `parent` if that is another one."""
-    if parent and os.getpid() != parent:
-        _end_with(parent)
+    config: RunConfig,
+    fingerprint: str,
+    environment: dict[str, str],
+    say: Callable[[dict], None],
+    begun: Checkpoint | None = None,
+) -> Result:
+    """Does one run from where the store has it, or from `begun` if that is further."""
     data = load_once(config.dataset)
     if data.fingerprint != fingerprint:
         raise UserError(f"the files of {config.dataset} are not those that this report began with; run again")
-    here = store.environment()
+    here = store.environment(config.device)
     for name, value in environment.items():
         if here[name] != value:
             raise UserError(f"a worker would give other bits: its {name} is {here[name]}, not {value}; run again with one kind")
-    for checkpoint in fit(config, data, store.get(config, fingerprint)):
+    begun = max(store.get(config, fingerprint), begun, key=lambda checkpoint: len(checkpoint.epochs) if checkpoint else 0)
+    checkpoint, trained = begun, 0
+    for checkpoint in fit(config, data, begun):
         store.put(config, fingerprint, checkpoint)
-        epoch = checkpoint.epochs[-1]
+        epoch, trained = checkpoint.epochs[-1], trained + 1
         say(progress.event(config, epoch.epoch, ended=epoch.diverged))
-    return config, store.get(config, fingerprint)
+    return config, checkpoint, trained
 
 
 def _end_with(parent: int) -> None:

@@ -3,6 +3,7 @@
 import ast
 import hashlib
 import io
+import tokenize
 from dataclasses import asdict
 from pathlib import Path
 
@@ -17,12 +18,16 @@ DIGEST_BYTES = hashlib.sha256().digest_size  # an entry begins with the SHA-256 
 
 
 def _code(source: str) -> str:
-    """Python source without what cannot change a result: comments, layout, docstrings."""
-    tree = ast.parse(source)
-    for node in ast.walk(tree):
+    """Python source without what cannot change a result: comments, docstrings, empty lines; the same in every Python."""
+    lines = source.splitlines()
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type == tokenize.COMMENT:
+            lines[token.start[0] - 1] = lines[token.start[0] - 1][: token.start[1]]
+    for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
-            node.body = node.body[1:]
-    return ast.dump(tree)
+            docstring = node.body[0]
+            lines[docstring.lineno - 1 : docstring.end_lineno] = [""] * (docstring.end_lineno - docstring.lineno + 1)
+    return "\n".join(line.rstrip() for line in lines if line.strip())
 
 
 # Hashed as it is imported: a file edited while runs go on is not the code that they run.
@@ -30,15 +35,15 @@ TRAINS = (graphs, models, training)
 SOURCE = hashlib.sha256("".join(_code(Path(module.__file__).read_text()) for module in TRAINS).encode()).hexdigest()
 
 
-def environment() -> dict[str, str]:
-    """What besides configuration and data decides a run's bits: the training code, torch, the processor, threads."""
+def environment(device: str) -> dict[str, str]:
+    """What besides configuration and data decides a run's bits: the training code, torch, processor and device, threads."""
     return {
         "training code": SOURCE,
         "torch": torch.__version__,
         "processor": provenance.cpu(),
         "instruction set": torch.backends.cpu.get_cpu_capability(),
         "processor features": fingerprint(devices.features())[:16],
-        "accelerator": torch.cuda.get_device_name() if torch.cuda.is_available() else "none",
+        "accelerator": torch.cuda.get_device_name() if device == "cuda" else "none",
         "threads per run": str(training.THREADS),
     }
 
@@ -48,7 +53,8 @@ def key(config: RunConfig, data: str) -> str:
 
     The number of epochs is no part of it: a longer run begins with the shorter one, and goes on from there.
     """
-    return fingerprint({"config": config.model_dump(exclude={"epochs"}), "data": data, "environment": environment()})
+    environment_ = environment(config.device)
+    return fingerprint({"config": config.model_dump(exclude={"epochs"}), "data": data, "environment": environment_})
 
 
 def get(config: RunConfig, data: str) -> Checkpoint | None:
@@ -59,13 +65,18 @@ def get(config: RunConfig, data: str) -> Checkpoint | None:
     except FileNotFoundError:
         return None
     try:
-        return _checkpoint(entry)
+        return unpacked(entry)
     except Exception:  # what is not what `put` wrote can fail to load in any way
         path.unlink(missing_ok=True)
         return None
 
 
-def _checkpoint(entry: bytes) -> Checkpoint:
+def unpacked(entry: bytes) -> Checkpoint:
+    """The checkpoint in an entry, on the CPU.
+
+    Raises:
+        ValueError: the entry is damaged. Whatever `torch.load` raises, where it is whole but none of ours.
+    """
     digest, content = entry[:DIGEST_BYTES], entry[DIGEST_BYTES:]
     if digest != hashlib.sha256(content).digest():
         raise ValueError("damaged")
@@ -75,11 +86,15 @@ def _checkpoint(entry: bytes) -> Checkpoint:
 
 def put(config: RunConfig, data: str, checkpoint: Checkpoint) -> None:
     """Stores a run after an epoch, in place of the entry after the epoch before; whole or not at all."""
+    files.write(_path(config, data), packed(checkpoint))
+
+
+def packed(checkpoint: Checkpoint) -> bytes:
+    """A checkpoint as an entry: its SHA-256, then what `torch.save` makes of it."""
     content = io.BytesIO()
     epochs = [asdict(epoch) for epoch in checkpoint.epochs]
     torch.save({"epochs": epochs, "model": checkpoint.model, "optimizer": checkpoint.optimizer}, content)
-    digest = hashlib.sha256(content.getbuffer()).digest()
-    files.write(_path(config, data), digest + content.getvalue())
+    return hashlib.sha256(content.getbuffer()).digest() + content.getvalue()
 
 
 def _path(config: RunConfig, data: str) -> Path:

@@ -112,11 +112,26 @@ def test_scheduler_without_workers_is_said(scheduler):
 
 @pytest.mark.long
 def test_workers_of_several_threads_are_refused(scheduler, tmp_path):
-    with (
-        worker(tmp_path / "one", scheduler, threads=2),
-        pytest.raises(UserError, match="start them with --nthreads 1"),
-    ):
-        until(lambda: not _no_workers(scheduler))
+    with worker(tmp_path / "one", scheduler, threads=2), connection(scheduler) as its:
+        results = its.results(print, [()])
+        with pytest.raises(UserError, match="start workers with --nthreads 1"):
+            list(results)
+
+
+@pytest.mark.long
+def test_task_that_a_worker_cannot_do_ends_the_report(scheduler, tmp_path):
+    with worker(tmp_path / "one", scheduler), connection(scheduler) as its:
+        assert its.workers == 1
+        with pytest.raises(UserError, match=r"TypeError: .*; finished runs are kept"):
+            list(its.results(len, [()]))  # takes no `say`
+
+
+@contextlib.contextmanager
+def connection(address: str):
+    """A connection to a cluster, some worker of which has come."""
+    until(lambda: not _no_workers(address))
+    with cluster.connected(address) as connected:
+        yield connected
 
 
 def _no_workers(address: str) -> bool:
@@ -124,9 +139,7 @@ def _no_workers(address: str) -> bool:
         with cluster.connected(address):
             return False
     except UserError as error:
-        if "has no workers" in str(error):
-            return True
-        raise
+        return "has no workers" in str(error)
 
 
 @pytest.mark.long

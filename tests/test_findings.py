@@ -95,13 +95,22 @@ def test_change_over_rates_is_paired_by_seed(epochs):
 
 
 def test_cost_is_told_from_the_kept_benchmark():
-    facts = {"device": "cpu", "processor": "P", "instruction set": "AVX2", "torch": "2", "runs at once": "2"}
-    facts |= {"images": "MNIST", "batch size": "100", "precision": "fp32"}
+    facts = {"device": "cpu", "accelerator": "none", "processor": "P", "instruction set": "AVX2", "torch": "2"}
+    facts |= {
+        "images": "MNIST",
+        "batch size": "100",
+        "precision": "bf16",
+        "runs at once": "2",
+        "threads of the plain loop": "4",
+    }
     told = findings.cost(Benchmark(RATES, facts))
     # 400 / 100 and 200 / 200 images per second; 0.03 s to 0.0125 s and to 0.01 s
     assert "takes 2.50 (1.00 to 4.00) times as long with batch norm as without" in told
-    assert "takes 2.70 (2.40 to 3.00) times as long as this one with 2 runs at once" in told
+    assert (
+        "fp32 on the CPU with 4 threads, takes 2.70 (2.40 to 3.00) times as long as this one, bf16 on the CPU, 2 runs" in told
+    )
     assert "range of 2 repeats" in told
+    assert "bf16 on H200," in findings.cost(Benchmark(RATES, facts | {"device": "cuda", "accelerator": "H200"}))
 
 
 def test_cost_without_a_benchmark_says_how_to_measure_it():

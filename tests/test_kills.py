@@ -2,7 +2,6 @@
 
 import contextlib
 import itertools
-import os
 import random
 import shutil
 import signal
@@ -29,16 +28,17 @@ TARGETS = {  # what of a process's command line tells it
     "group": "",
 }
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
-START = "import sys, pathlib; from tests import conftest as c; r = c.make(pathlib.Path(sys.argv[1]), **eval(sys.argv[2])); "
-START += "print(r.stdout, r.stderr); sys.exit(r.returncode)"
+SCRIPT = "import sys, pathlib; from tests import conftest as c; r = c.make(pathlib.Path(sys.argv[1]), **eval(sys.argv[2])); "
+SCRIPT += "print(r.stdout, r.stderr); sys.exit(r.returncode)"
 
 
 class Report:
-    """A `make report` in a session of its own, all of whose processes can be found."""
+    """A `make report`, all of whose processes can be found: they inherit its cache's name, kernels and workers too."""
 
     def __init__(self, folder, log):
+        self.cache = str(folder / "cache")
         self.starter = subprocess.Popen(
-            [sys.executable, "-c", START, str(folder), repr(SETTINGS)],
+            [sys.executable, "-c", SCRIPT, str(folder), repr(SETTINGS)],
             cwd=paths.ROOT,
             stdout=log,
             stderr=log,
@@ -49,8 +49,8 @@ class Report:
         return [p for p in self.processes() if TARGETS[target] in _command(p)]
 
     def processes(self) -> list[psutil.Process]:
-        """All that live in its session, orphans included, but for the one that started it."""
-        return [p for p in psutil.process_iter() if p.pid != self.starter.pid and _session(p) == self.starter.pid]
+        """All that live, orphans included, but for the one that started it."""
+        return [p for p in psutil.process_iter() if _cache(p) == self.cache]
 
     def ended(self) -> bool:
         return self.starter.poll() is not None and not self.processes()
@@ -69,10 +69,10 @@ class Report:
         self.starter.wait(timeout=PATIENCE)
 
 
-def _session(process: psutil.Process) -> int | None:
+def _cache(process: psutil.Process) -> str | None:
     try:
-        return None if process.status() == psutil.STATUS_ZOMBIE else os.getsid(process.pid)
-    except (psutil.Error, ProcessLookupError, PermissionError):
+        return None if process.status() == psutil.STATUS_ZOMBIE else process.environ().get("BNLIB_CACHE")
+    except (psutil.Error, OSError):
         return None
 
 
@@ -130,10 +130,9 @@ def test_report_killed_at_random_moments_ends_in_the_same_bytes(tmp_path, capsys
                 target, number = next(plan)
                 continue
             wait(report, 300)
-            if report.starter.wait() == 0 and report.ended():
-                finished += 1
-                assert pages(folder) == expected, kills
-                shutil.rmtree(folder)  # and once more from nothing
-            report.clear()
+            assert report.starter.wait() == 0, (kills, (tmp_path / "log").read_text()[-3000:])
+            finished += 1
+            assert pages(folder) == expected, kills
+            shutil.rmtree(folder)  # and once more from nothing
     with capsys.disabled():
         print(f"\n{len(kills)} kills, {finished} reports finished, all with the same bytes: {kills}")

@@ -40,6 +40,15 @@ def test_stored_runs_are_neither_done_nor_left(tmp_path, capsys, monkeypatch):
     assert "run 1/1" in last
 
 
+def test_epoch_done_twice_counts_once(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(progress, "EVERY", 0)
+    log = str(tmp_path / "log")
+    with progress.following(log, epochs=10, runs=1, rates=[0.001]):
+        for epoch in (1, 2, 1, 2, 3):
+            told(log, config(epochs=10), epoch)
+    assert "3/10 epochs" in capsys.readouterr().err.strip().splitlines()[-1]
+
+
 def test_diverged_run_takes_its_other_epochs_with_it(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(progress, "EVERY", 0)
     log = str(tmp_path / "log")

@@ -1,3 +1,4 @@
+import itertools
 import os
 import signal
 import subprocess
@@ -73,9 +74,22 @@ def test_changed_data_file_is_noticed_by_the_worker(digits, tiny_data, monkeypat
         run_all(configs(), digits, workers=1)
 
 
-def test_changed_training_code_is_noticed_by_the_worker(digits):
-    with pytest.raises(UserError, match=r"its training code is [0-9a-f]{64}, not other"):
-        runs._run(configs()[0], digits.fingerprint, store.environment() | {"training code": "other"}, print)
+def test_worker_of_another_kind_is_refused(digits):
+    for part in store.environment("cpu"):
+        with pytest.raises(UserError, match=f"its {part} is .*, not other"):
+            runs._run(configs()[0], digits.fingerprint, store.environment("cpu") | {part: "other"}, print)
+
+
+def test_run_begun_elsewhere_goes_on_here(digits, monkeypatch, tmp_path):
+    (config, *_) = configs(epochs=3)
+    task = digits.fingerprint, store.environment("cpu")
+    _, whole, trained = runs._run(config, *task, print)
+    assert trained == 3
+    begun = next(itertools.islice(runs.fit(config, digits), 1, None))
+    monkeypatch.setenv("BNLIB_CACHE", str(tmp_path / "other"))
+    _, rest, trained = runs._run(config, *task, print, begun)
+    assert trained == 1
+    assert [(e.train_loss, e.test_loss) for e in rest.epochs] == [(e.train_loss, e.test_loss) for e in whole.epochs]
 
 
 def test_batch_of_one_image_is_refused_before_any_run(digits):

@@ -64,10 +64,10 @@ def test_other_data_are_another_entry(entry):
     assert store.get(CONFIG, "other data") is None
 
 
-@pytest.mark.parametrize("part", store.environment())
+@pytest.mark.parametrize("part", store.environment("cpu"))
 def test_another_environment_is_another_entry(part, entry, monkeypatch):
-    other = store.environment() | {part: "other"}
-    monkeypatch.setattr(store, "environment", lambda: other)
+    other = store.environment("cpu") | {part: "other"}
+    monkeypatch.setattr(store, "environment", lambda device: other)
     assert store.get(CONFIG, "data") is None
 
 
@@ -119,6 +119,6 @@ def test_entry_that_cannot_be_written_leaves_the_one_before(entry, checkpoint, m
 
 def test_comments_and_docstrings_do_not_change_the_source():
     plain = "def f(x):\n    return x + 1\n"
-    dressed = '"""Module."""\n# why\ndef f(x):\n    """Adds one."""\n    return (x + 1)\n'
+    dressed = '"""Module."""\n# why\ndef f(x):\n    """Adds one."""\n\n    return x + 1  # more\n'
     assert store._code(plain) == store._code(dressed)
     assert store._code(plain) != store._code(plain.replace("1", "2"))
