@@ -41,7 +41,7 @@ class Connection:
 
         say = partial(_say, self.topic)
         futures = [self.client.submit(_alone, function, say, *each, pure=False) for each in arguments]
-        for future in as_completed(futures):
+        for future in as_completed(futures, loop=self.client.loop):
             try:
                 yield future.result()
             except UserError:
