@@ -8,7 +8,7 @@ from functools import partial
 
 import joblib
 from joblib.externals.loky import get_reusable_executor
-from joblib.externals.loky.process_executor import TerminatedWorkerError
+from joblib.externals.loky.process_executor import BrokenProcessPool
 
 from bnlib import UserError, cluster, progress, store
 from bnlib.config import RunConfig
@@ -87,7 +87,7 @@ def _done(configs: list[RunConfig], data: Data, log: str, workers: int | None) -
     jobs = (joblib.delayed(_run_here)(task, hear, os.getpid()) for task in tasks)
     try:
         yield from joblib.Parallel(workers, return_as="generator_unordered", batch_size=1)(jobs)
-    except TerminatedWorkerError as error:
+    except BrokenProcessPool as error:
         raise UserError(
             "a worker process was killed, for want of memory perhaps; its finished epochs are kept: "
             "run again, with a smaller WORKERS if it happens again"

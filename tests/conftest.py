@@ -8,7 +8,8 @@ from pathlib import Path
 
 os.environ["BNLIB_CACHE"] = tempfile.mkdtemp(prefix="bnlib-tests-")  # before anything reads it, kernels included
 os.environ["JUPYTER_PLATFORM_DIRS"] = "1"
-for variable in (
+# What the Makefile exports.
+VARIABLES = (
     "LEARNING_RATES",
     "SEEDS",
     "EPOCHS",
@@ -19,7 +20,8 @@ for variable in (
     "REPORTS",
     "WORKERS",
     "SCHEDULER",
-):
+)
+for variable in VARIABLES:
     os.environ.pop(variable, None)  # `make test` exports its defaults; tests set what they mean
 
 import nbformat  # noqa: E402

@@ -13,6 +13,7 @@ import yaml
 
 from bnlib import execute, findings, paths
 from bnlib.parameters import Parameters
+from tests.conftest import VARIABLES
 
 ROOT = paths.ROOT
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -54,18 +55,7 @@ def test_makefile_help_names_every_target_people_type():
     said = subprocess.run(["make", "-s", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     for target in ("report", "test", "test-long", "bench", "verify", "lab", "lint", "clean", "help"):
         assert f"make {target} " in said
-    for variable in (
-        "LEARNING_RATES",
-        "SEEDS",
-        "EPOCHS",
-        "DATASET",
-        "DATA_DIR",
-        "WORKERS",
-        "PRECISION",
-        "DEVICE",
-        "REPORTS",
-        "SCHEDULER",
-    ):
+    for variable in VARIABLES:
         assert f"{variable}=" in said
 
 
