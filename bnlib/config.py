@@ -30,9 +30,26 @@ class RunConfig(BaseModel):
     learning_rate: LearningRate
     seed: Annotated[int, Field(ge=0, lt=2**32)]
     epochs: Epochs = 10
+    # With these the same network is trained on, at each in turn for `epochs` more epochs, with a new optimizer each time.
+    later_rates: tuple[LearningRate, ...] = ()
     batch_size: Annotated[int, Field(ge=2, le=60_000)] = 100  # batch norm has no variance to take of one image
     precision: Precision = "fp32"
     device: Device = "cpu"
+
+    @property
+    def all_epochs(self) -> int:
+        """The epochs of the run over all its rates."""
+        return self.epochs * (1 + len(self.later_rates))
+
+    @property
+    def first_rate(self) -> "RunConfig":
+        """The run at the first rate alone, which is how this one begins."""
+        return self.model_copy(update={"later_rates": ()})
+
+    def place(self, epoch: int) -> tuple[float, int]:
+        """The learning rate in the run's `epoch`th epoch, and which epoch at that rate it is; both count from 1."""
+        stage, before = divmod(epoch - 1, self.epochs)
+        return (self.learning_rate, *self.later_rates)[stage], before + 1
 
 
 def rate_name(learning_rate: float) -> str:

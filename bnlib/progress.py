@@ -29,8 +29,8 @@ class Tally:
 
 def event(config, epoch: int, ended: bool = False) -> dict:
     """That `config`'s run finished an epoch; `ended` if it stops there, whatever epochs it had left."""
-    done = config.epochs - epoch + 1 if ended else 1
-    where = {"rate": config.learning_rate, "norm": config.norm, "seed": config.seed, "epoch": epoch, "epochs": config.epochs}
+    done = config.all_epochs - epoch + 1 if ended else 1
+    where = {"rate": config.learning_rate, "norm": config.norm, "seed": config.seed, "epoch": epoch, "epochs": config.all_epochs}
     return where | {"done": done}
 
 
@@ -47,7 +47,7 @@ def shown(kept: Mapping) -> Iterator[str]:
     Args:
         kept: for each run's configuration, how many of its epochs are in the store.
     """
-    left = {config: config.epochs - epochs for config, epochs in kept.items()}
+    left = {config: config.all_epochs - epochs for config, epochs in kept.items()}
     runs = sum(epochs > 0 for epochs in left.values())
     watched = os.environ.get(VARIABLE)
     if watched:

@@ -14,6 +14,7 @@ RUN = ["dataset", "protocol", "norm", "learning_rate", "seed"]
 COLUMNS = [*RUN, "epoch", "train_loss", "train_accuracy", "test_loss", "test_accuracy"]
 TIMING_COLUMNS = [*RUN, "epoch", "train_seconds"]
 CONTROLLED = "controlled"  # every run starts afresh
+REPLAY = "replay"  # one pair of networks is trained on from rate to rate, as the original has it
 
 
 class Records(NamedTuple):
@@ -26,14 +27,19 @@ class Records(NamedTuple):
     timing: pd.DataFrame
 
 
-def collect(runs: Iterable[tuple[RunConfig, list[Epoch]]], protocol: str = CONTROLLED) -> Records:
-    """The records of finished runs, in an order that does not depend on the order in which they finished."""
+def collect(runs: Iterable[tuple[RunConfig, Iterable[Epoch]]]) -> Records:
+    """The records of finished runs, in an order that does not depend on the order in which they finished.
+
+    Runs with later rates are those of the protocol `replay`; their epochs count from 1 again at each rate.
+    """
     measured, timed = [], []
     for config, epochs in runs:
-        run = (config.dataset, protocol, config.norm, config.learning_rate, config.seed)
+        protocol = REPLAY if config.later_rates else CONTROLLED
         for e in epochs:
-            measured.append((*run, e.epoch, e.train_loss, e.train_accuracy, e.test_loss, e.test_accuracy))
-            timed.append((*run, e.epoch, round(e.seconds, 3)))
+            rate, epoch = config.place(e.epoch)
+            at = (config.dataset, protocol, config.norm, rate, config.seed, epoch)
+            measured.append((*at, e.train_loss, e.train_accuracy, e.test_loss, e.test_accuracy))
+            timed.append((*at, round(e.seconds, 3)))
     return _sorted(Records(pd.DataFrame(measured, columns=COLUMNS), pd.DataFrame(timed, columns=TIMING_COLUMNS)))
 
 

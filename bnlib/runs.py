@@ -55,14 +55,14 @@ def run_all(configs: Sequence[RunConfig], data: Data, workers: int | None = None
     epochs, missing = {}, []
     for config in configs:
         checkpoint = store.get(config, data.fingerprint)
-        epochs[config] = checkpoint.epochs[: config.epochs] if checkpoint else ()
-        if not (checkpoint and checkpoint.is_finished(config.epochs)):
+        epochs[config] = checkpoint.epochs[: config.all_epochs] if checkpoint else ()
+        if not (checkpoint and checkpoint.is_finished(config.all_epochs)):
             missing.append(config)
-    kept = {config: config.epochs if config not in missing else len(epochs[config]) for config in configs}
+    kept = {config: config.all_epochs if config not in missing else len(epochs[config]) for config in configs}
     with progress.shown(kept) as log:
         for config, checkpoint, trained in _done(missing, data, log, workers):
             progress.append(log, {"trained": trained})
-            epochs[config] = checkpoint.epochs[: config.epochs]
+            epochs[config] = checkpoint.epochs[: config.all_epochs]
     return collect(epochs.items())
 
 

@@ -51,10 +51,11 @@ def environment(device: str) -> dict[str, str]:
 def key(config: RunConfig, data: str) -> str:
     """The name under which a run is stored; `data` is the fingerprint of its data.
 
-    The number of epochs is no part of it: a longer run begins with the shorter one, and goes on from there.
+    The number of epochs is no part of it: a longer run begins with the shorter one, and goes on from there. Only where there
+    are later rates it decides when they begin.
     """
-    environment_ = environment(config.device)
-    return fingerprint({"config": config.model_dump(exclude={"epochs"}), "data": data, "environment": environment_})
+    fields = config.model_dump(exclude=set() if config.later_rates else {"epochs"})
+    return fingerprint({"config": fields, "data": data, "environment": environment(config.device)})
 
 
 def get(config: RunConfig, data: str) -> Checkpoint | None:
@@ -63,12 +64,18 @@ def get(config: RunConfig, data: str) -> Checkpoint | None:
     try:
         entry = path.read_bytes()
     except FileNotFoundError:
-        return None
+        return _begun(config, data)
     try:
         return unpacked(entry)
     except Exception:  # what is not what `put` wrote can fail to load in any way
         path.unlink(missing_ok=True)
         return None
+
+
+def _begun(config: RunConfig, data: str) -> Checkpoint | None:
+    """A run with later rates as far as the run at its first rate alone takes it, if that has not gone too far."""
+    first = get(config.first_rate, data) if config.later_rates else None
+    return first if first and len(first.epochs) <= config.epochs else None
 
 
 def unpacked(entry: bytes) -> Checkpoint:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from bnlib import graphs, models
+from bnlib import graphs, memory, models
 from bnlib.config import RunConfig
 from bnlib.data import Data, Split
 
@@ -68,8 +68,8 @@ Step = Callable[[Tensor], tuple[Tensor, Tensor]]  # from the indices of a batch 
 def fit(config: RunConfig, data: Data, checkpoint: Checkpoint | None = None) -> Iterator[Checkpoint]:
     """Trains one network as `config` says; yields after each epoch.
 
-    The learning rate is constant, the optimizer Adam (Kingma & Ba, ICLR 2015) with its default betas. The training
-    loss is the mean of the epoch's batch losses, the training accuracy counts each image as the network stood when
+    The learning rate is constant, the optimizer Adam (Kingma & Ba, ICLR 2015) with its default betas. Where the
+    configuration has later rates, the network goes on to each with its weights and a new optimizer. The training loss is the mean of the epoch's batch losses, the training accuracy counts each image as the network stood when
     it was trained on. A batch loss or a test loss that is not finite ends the run with that epoch, as diverged.
 
     Args:
@@ -82,12 +82,17 @@ def fit(config: RunConfig, data: Data, checkpoint: Checkpoint | None = None) -> 
     """
     if data.name != config.dataset:
         raise ValueError(f"the run is on {config.dataset}, the data are {data.name}")
+    memory.keep()
     with exact_arithmetic():
         train, test = to_device(data.train, config), to_device(data.test, config)
         model, optimizer = start(config, checkpoint)
         step = make_step(model, optimizer, train, config)
-        while checkpoint is None or not checkpoint.is_finished(config.epochs):
+        while checkpoint is None or not checkpoint.is_finished(config.all_epochs):
             done = checkpoint.epochs if checkpoint else ()
+            rate, epoch_at_rate = config.place(len(done) + 1)
+            if done and epoch_at_rate == 1:
+                optimizer = adam(model, rate, config)
+                step = make_step(model, optimizer, train, config)
             began = time.perf_counter()
             loss, accuracy = train_epoch(step, train, config, len(done) + 1)
             seconds = time.perf_counter() - began
@@ -103,12 +108,16 @@ def fit(config: RunConfig, data: Data, checkpoint: Checkpoint | None = None) -> 
 def start(config: RunConfig, checkpoint: Checkpoint | None = None) -> tuple[nn.Module, torch.optim.Adam]:
     """The network, ready to train, and its optimizer; before the first step the weights depend on the seed alone."""
     model = models.build(config.norm, config.seed).to(config.device, memory_format=torch.channels_last).train()
-    on_gpu = config.device == "cuda"
-    optimizer = torch.optim.Adam(model.parameters(), lr=config.learning_rate, fused=True, capturable=on_gpu)
+    optimizer = adam(model, config.learning_rate, config)
     if checkpoint:
         model.load_state_dict(checkpoint.model)
-        optimizer.load_state_dict(checkpoint.optimizer)
+        optimizer.load_state_dict(checkpoint.optimizer)  # its learning rate included
     return model, optimizer
+
+
+def adam(model: nn.Module, learning_rate: float, config: RunConfig) -> torch.optim.Adam:
+    """A new optimizer, with no memory of earlier steps."""
+    return torch.optim.Adam(model.parameters(), lr=learning_rate, fused=True, capturable=config.device == "cuda")
 
 
 def make_step(model: nn.Module, optimizer: torch.optim.Optimizer, train: Split, config: RunConfig) -> Step:
@@ -129,9 +138,14 @@ def make_step(model: nn.Module, optimizer: torch.optim.Optimizer, train: Split, 
 
 def train_epoch(step: Step, train: Split, config: RunConfig, epoch: int) -> tuple[float, float]:
     """One pass over `train` in the order of (seed, epoch); returns mean batch loss and accuracy."""
-    order = epoch_order(config.seed, epoch, len(train)).to(train.labels.device)
-    losses, correct = zip(*map(step, order.split(config.batch_size)), strict=True)
-    return torch.stack(losses).cpu().double().mean().item(), torch.stack(correct).sum().item() / len(train)
+    device = train.labels.device
+    batches = epoch_order(config.seed, epoch, len(train)).to(device).split(config.batch_size)
+    # Made at once: small tensors that outlive a step would settle in the gaps that its large ones leave, and the next step's
+    # would need fresh memory.
+    losses, correct = torch.empty(len(batches), device=device), torch.empty(len(batches), dtype=torch.int64, device=device)
+    for i, batch in enumerate(batches):
+        losses[i], correct[i] = step(batch)
+    return losses.cpu().double().mean().item(), correct.sum().item() / len(train)
 
 
 @torch.inference_mode()

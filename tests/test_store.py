@@ -122,3 +122,18 @@ def test_comments_and_docstrings_do_not_change_the_source():
     dressed = '"""Module."""\n# why\ndef f(x):\n    """Adds one."""\n\n    return x + 1  # more\n'
     assert store._code(plain) == store._code(dressed)
     assert store._code(plain) != store._code(plain.replace("1", "2"))
+
+
+def test_chain_begins_with_the_stored_run_at_its_first_rate(entry):
+    chain = CONFIG.model_copy(update={"later_rates": (0.01,)})
+    assert len(store.get(chain, "data").epochs) == 2
+    longer = CONFIG.model_copy(update={"later_rates": (0.01,), "epochs": 3})
+    assert len(store.get(longer, "data").epochs) == 2
+    shorter = CONFIG.model_copy(update={"later_rates": (0.01,), "epochs": 1})
+    assert store.get(shorter, "data") is None  # the stored weights are those after two epochs
+
+
+def test_chains_that_change_rate_elsewhere_are_other_entries():
+    chain = CONFIG.model_copy(update={"later_rates": (0.01,)})
+    others = [chain.model_copy(update=update) for update in ({"epochs": 3}, {"later_rates": (0.02,)}, {"later_rates": ()})]
+    assert len({store.key(config, "data") for config in (chain, *others)}) == 4

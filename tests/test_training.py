@@ -175,3 +175,42 @@ def test_fit_restores_the_number_of_threads(tiny_data):
 def test_fit_refuses_another_data_set(tiny_data):
     with pytest.raises(ValueError, match="the run is on mnist, the data are digits"):
         next(fit(config(dataset="mnist"), tiny_data))
+
+
+CHAIN = {"epochs": 2, "later_rates": (0.01, 0.005)}
+
+
+def test_chain_begins_as_the_run_at_its_first_rate_and_goes_on_with_its_weights(tiny_data):
+    chain = [measured(e) for e in epochs(config(**CHAIN), tiny_data)]
+    alone = [measured(e) for e in epochs(config(epochs=2), tiny_data)]
+    fresh = [measured(e) for e in epochs(config(learning_rate=0.01, epochs=2), tiny_data)]
+    assert len(chain) == 6
+    assert chain[:2] == alone
+    assert chain[2][0] < fresh[0][0]  # trained weights lose less in their first epoch at a rate than new ones
+
+
+def test_chain_has_a_new_optimizer_at_each_rate(tiny_data):
+    checkpoints = fit(config(**CHAIN), tiny_data)
+    steps, rates = zip(*((c.optimizer["state"][0]["step"].item(), c.optimizer["param_groups"][0]["lr"]) for c in checkpoints))
+    assert steps == (3, 6, 3, 6, 3, 6)  # three batches an epoch
+    assert rates == (0.001, 0.001, 0.01, 0.01, 0.005, 0.005)
+
+
+def test_chain_has_another_order_in_each_epoch(tiny_data, monkeypatch):
+    seen, real = [], training.epoch_order
+    monkeypatch.setattr(training, "epoch_order", lambda seed, epoch, n: seen.append(epoch) or real(seed, epoch, n))
+    list(fit(config(**CHAIN), tiny_data))
+    assert seen == [1, 2, 3, 4, 5, 6]
+
+
+@pytest.mark.parametrize("at", [1, 2, 3, 4])
+def test_chain_goes_on_from_a_checkpoint_to_the_same_bits(at, tiny_data):
+    c = config(**CHAIN)
+    whole = [measured(e) for e in epochs(c, tiny_data)]
+    checkpoint = copy.deepcopy(next(itertools.islice(fit(c, tiny_data), at - 1, None)))
+    assert [measured(e) for e in epochs(c, tiny_data, checkpoint)] == whole
+
+
+def test_diverged_chain_ends(tiny_data):
+    (last,) = epochs(config(**CHAIN | {"epochs": 1, "learning_rate": 1e30}), tiny_data)
+    assert last.diverged
