@@ -46,11 +46,6 @@ class RunConfig(BaseModel):
         """The run at the first rate alone, which is how this one begins."""
         return self.model_copy(update={"later_rates": ()})
 
-    def place(self, epoch: int) -> tuple[float, int]:
-        """The learning rate in the run's `epoch`th epoch, and which epoch at that rate it is; both count from 1."""
-        stage, before = divmod(epoch - 1, self.epochs)
-        return (self.learning_rate, *self.later_rates)[stage], before + 1
-
 
 def rate_name(learning_rate: float) -> str:
     """A learning rate as people write it, exact and without an exponent: 0.001, 0.00001, 1000."""

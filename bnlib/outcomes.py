@@ -1,44 +1,68 @@
 """What is compared: each outcome of a run, how it is read off the records, and how its numbers are written."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-from bnlib.statistics import Interval, mean_interval, paired_difference
+from bnlib.statistics import Interval, exact_interval, exact_p, improvement, mean_interval, paired_difference, standardised
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """One number for each run: `column` of the records at the first epoch or at the last."""
+    """One number for each run: `column` of the records at the first epoch or at the last, or what `summary` makes of a run.
+
+    `summary` maps the rows of a run, in the order of its epochs, and the number of epochs it was given to a number in the
+    unit of `column`.
+    """
 
     name: str
     column: str
-    epoch: str  # "first" or "last"
+    epoch: str  # "first" or "last"; "" where the number is of no single epoch
     higher_is_better: bool
+    summary: Callable[[pd.DataFrame, int], float] | None = None
 
     @property
     def is_share(self) -> bool:
         return self.column.endswith("accuracy")
 
+    def read(self, run: pd.DataFrame, given: int) -> float:
+        """The number of one run, its rows in the order of epochs; NaN where the run had diverged."""
+        if self.summary:
+            return self.summary(run, given)
+        return run[self.column].iloc[0 if self.epoch == "first" else -1]
+
     def title(self, epochs: int) -> str:
         """The outcome in words, for runs of so many epochs: `training loss of epoch 1`."""
-        return f"{self.name} of epoch {1 if self.epoch == 'first' else epochs}"
+        return f"{self.name} of epoch {1 if self.epoch == 'first' else epochs}" if self.epoch else self.name
 
     def number(self, value: float, signed: bool = False) -> str:
-        """A value as readers see it, without its unit: losses to 4 decimals, accuracies as percentages to 2."""
+        """A value as readers see it, without its unit: losses to 4 decimals, accuracies as percentages to 2, epochs to 1."""
         if not np.isfinite(value):
             return "–"
-        text = f"{value * 100:{'+' * signed}.2f}" if self.is_share else f"{value:{'+' * signed}.4f}"
+        scale, digits = (100, 2) if self.is_share else (1, {"nats": 4}.get(self.unit, 1))
+        text = f"{value * scale:{'+' * signed}.{digits}f}"
         return text.replace("-", "−")
 
     @property
     def unit(self) -> str:
-        return "%" if self.is_share else "nats"
+        return "%" if self.is_share else "nats" if self.column.endswith("loss") else self.column
 
     @property
     def difference_unit(self) -> str:
-        return "percentage points" if self.is_share else "nats"
+        return "percentage points" if self.is_share else self.unit
+
+
+def _gap(run: pd.DataFrame, given: int) -> float:
+    return run.train_accuracy.iloc[-1] - run.test_accuracy.iloc[-1]
+
+
+def _fluctuation(run: pd.DataFrame, given: int) -> float:
+    """Mean size of the change of test accuracy from one epoch to the next, from epoch 3 on; NaN for a run that was lost."""
+    accuracy = run.test_accuracy[run.epoch >= SETTLED]
+    lost = not accuracy.notna().all() or len(accuracy) < 2 or accuracy.iloc[-1] < LEARNED
+    return np.nan if lost else float(accuracy.diff().abs().mean())
 
 
 FIRST_LOSS = Outcome("training loss", "train_loss", "first", higher_is_better=False)
@@ -47,6 +71,9 @@ FIRST_ACCURACY = Outcome("training accuracy", "train_accuracy", "first", higher_
 LAST_ACCURACY = Outcome("training accuracy", "train_accuracy", "last", higher_is_better=True)
 TEST_ACCURACY = Outcome("test accuracy", "test_accuracy", "last", higher_is_better=True)
 LEARNED = 0.5  # a network whose final test accuracy is below this has not learned its task; chance is 0.1
+SETTLED = 3  # the epoch from which on test accuracy should not change much any more
+FLUCTUATION = Outcome("fluctuation of test accuracy", "accuracy", "", higher_is_better=False, summary=_fluctuation)
+GAP = Outcome("training accuracy minus test accuracy", "accuracy", "last", higher_is_better=False, summary=_gap)
 TABLE = (FIRST_LOSS, LAST_LOSS, FIRST_ACCURACY, LAST_ACCURACY, TEST_ACCURACY)  # the columns of the original's tables
 
 
@@ -65,6 +92,31 @@ class Comparison:
     @property
     def seeds(self) -> int:
         return len(self.per_seed)
+
+    @property
+    def pairs(self) -> np.ndarray:
+        """With minus without batch norm for each pair in which both have a value."""
+        return (self.per_seed["batch"] - self.per_seed["none"]).dropna().to_numpy()
+
+    @property
+    def exact(self) -> Interval:
+        """The mean difference with the interval of the exact permutation test."""
+        return exact_interval(self.pairs)
+
+    @property
+    def p(self) -> float:
+        """Of the exact paired permutation test, not adjusted."""
+        return exact_p(self.pairs)
+
+    @property
+    def improvement(self) -> Interval:
+        """The share of pairs in which batch norm is better."""
+        return improvement(self.pairs if self.outcome.higher_is_better else -self.pairs)
+
+    @property
+    def effect(self) -> Interval:
+        """The standardised paired difference."""
+        return standardised(self.pairs)
 
     def text(self) -> str:
         """The difference with its unit, interval, and the pairs it comes from if not all: `+0.03 percentage points [...]`."""
@@ -99,10 +151,10 @@ def at_rate(epochs: pd.DataFrame, learning_rate: float) -> pd.DataFrame:
 
 def per_seed(epochs: pd.DataFrame, outcome: Outcome, learning_rate: float) -> pd.DataFrame:
     """The outcome of each run: one row for each seed, columns `none` and `batch`; NaN where the run had diverged."""
-    runs = at_rate(epochs, learning_rate).sort_values("epoch").groupby(["seed", "norm"])[outcome.column]
-    # nth, not first and last, which would pass over the NaN of a diverged epoch.
-    values = runs.agg(lambda run: run.iloc[0 if outcome.epoch == "first" else -1])
-    return values.unstack("norm").reindex(columns=["none", "batch"])
+    runs = at_rate(epochs, learning_rate).sort_values("epoch").groupby(["seed", "norm"])
+    given = int(epochs.epoch.max())
+    values = pd.Series({run: outcome.read(rows, given) for run, rows in runs}, dtype=float)
+    return values.unstack().rename_axis(index="seed", columns="norm").reindex(columns=["none", "batch"])
 
 
 def compare(epochs: pd.DataFrame, outcome: Outcome, learning_rate: float) -> Comparison:

@@ -8,7 +8,7 @@ import pandas as pd
 
 from bnlib import UserError, files
 from bnlib.config import RunConfig
-from bnlib.training import Epoch
+from bnlib.training import Epoch, place
 
 RUN = ["dataset", "protocol", "norm", "learning_rate", "seed"]
 COLUMNS = [*RUN, "epoch", "train_loss", "train_accuracy", "test_loss", "test_accuracy"]
@@ -36,7 +36,7 @@ def collect(runs: Iterable[tuple[RunConfig, Iterable[Epoch]]]) -> Records:
     for config, epochs in runs:
         protocol = REPLAY if config.later_rates else CONTROLLED
         for e in epochs:
-            rate, epoch = config.place(e.epoch)
+            rate, epoch = place(config, e.epoch)
             at = (config.dataset, protocol, config.norm, rate, config.seed, epoch)
             measured.append((*at, e.train_loss, e.train_accuracy, e.test_loss, e.test_accuracy))
             timed.append((*at, round(e.seconds, 3)))

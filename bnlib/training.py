@@ -89,7 +89,7 @@ def fit(config: RunConfig, data: Data, checkpoint: Checkpoint | None = None) -> 
         step = make_step(model, optimizer, train, config)
         while checkpoint is None or not checkpoint.is_finished(config.all_epochs):
             done = checkpoint.epochs if checkpoint else ()
-            rate, epoch_at_rate = config.place(len(done) + 1)
+            rate, epoch_at_rate = place(config, len(done) + 1)
             if done and epoch_at_rate == 1:
                 optimizer = adam(model, rate, config)
                 step = make_step(model, optimizer, train, config)
@@ -103,6 +103,12 @@ def fit(config: RunConfig, data: Data, checkpoint: Checkpoint | None = None) -> 
             epoch = Epoch(len(done) + 1, *measured, seconds)
             checkpoint = Checkpoint((*done, epoch), model.state_dict(), optimizer.state_dict())
             yield checkpoint
+
+
+def place(config: RunConfig, epoch: int) -> tuple[float, int]:
+    """The learning rate in a run's `epoch`th epoch, and which epoch at that rate it is; both count from 1."""
+    at, before = divmod(epoch - 1, config.epochs)
+    return (config.learning_rate, *config.later_rates)[at], before + 1
 
 
 def start(config: RunConfig, checkpoint: Checkpoint | None = None) -> tuple[nn.Module, torch.optim.Adam]:

@@ -180,6 +180,18 @@ def test_fit_refuses_another_data_set(tiny_data):
 CHAIN = {"epochs": 2, "later_rates": (0.01, 0.005)}
 
 
+def test_chain_counts_epochs_anew_at_each_rate():
+    chain = config(**CHAIN)
+    assert [training.place(chain, epoch) for epoch in range(1, 7)] == [
+        (0.001, 1),
+        (0.001, 2),
+        (0.01, 1),
+        (0.01, 2),
+        (0.005, 1),
+        (0.005, 2),
+    ]
+
+
 def test_chain_begins_as_the_run_at_its_first_rate_and_goes_on_with_its_weights(tiny_data):
     chain = [measured(e) for e in epochs(config(**CHAIN), tiny_data)]
     alone = [measured(e) for e in epochs(config(epochs=2), tiny_data)]

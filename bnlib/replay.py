@@ -1,0 +1,126 @@
+"""The original, replayed: one pair of networks trained on from rate to rate, beside the figures that the original printed."""
+
+from collections.abc import Iterator
+from importlib import resources
+
+import numpy as np
+import pandas as pd
+
+from bnlib import outcomes
+from bnlib.config import RunConfig
+from bnlib.outcomes import Outcome
+from bnlib.statistics import mean_interval, prediction_interval
+from bnlib.words import ARMS
+
+RATES = (0.001, 0.01, 0.005)  # in the order in which the original trains at them
+SHOWN = (outcomes.FIRST_LOSS, outcomes.LAST_LOSS, outcomes.TEST_ACCURACY)
+
+
+def configs(*, seeds: int, **fields) -> list[RunConfig]:
+    """Both arms of the chain for each of `seeds` seeds from 0 on; `fields` are the other fields of `RunConfig`."""
+    chain = {"learning_rate": RATES[0], "later_rates": RATES[1:]} | fields
+    return [RunConfig(norm=norm, seed=seed, **chain) for seed in range(seeds) for norm in ARMS]
+
+
+def published() -> pd.DataFrame:
+    """The original's training log: position, learning_rate, norm, epoch, train_loss, train_accuracy (a fraction); 60 rows."""
+    table = _read("epochs.csv")
+    return table.assign(train_accuracy=table.pop("train_accuracy_percent") / 100)
+
+
+def published_test() -> pd.DataFrame:
+    """The original's test accuracies, fractions: a row for each learning rate, columns `none` and `batch`."""
+    table = _read("test.csv")
+    return table.pivot(index="learning_rate", columns="norm", values="test_accuracy_percent")[list(ARMS)] / 100
+
+
+def _read(name: str) -> pd.DataFrame:
+    with resources.files("bnlib").joinpath("original", name).open() as stream:
+        return pd.read_csv(stream)
+
+
+def log(epochs: pd.DataFrame, seed: int) -> Iterator[str]:
+    """The lines that the original prints, in its order, from the records of one seed."""
+    for rate in RATES:
+        for norm, label in (("none", "without"), ("batch", "with")):
+            rows = _rows(epochs, rate, norm)
+            rows = rows[rows.seed == seed].sort_values("epoch")
+            yield f"Learning rate {rate:g}, {label} batch norm"
+            for row in rows.itertuples():
+                yield f"Epoch {row.epoch}/{epochs.epoch.max()}, Loss: {row.train_loss:.4f}, Accuracy: {row.train_accuracy:.2%}"
+            yield f"Test Accuracy: {rows.test_accuracy.iloc[-1]:.2%}" if len(rows) else "ended before"
+            yield ""
+
+
+def _rows(epochs: pd.DataFrame, rate: float, norm: str) -> pd.DataFrame:
+    return epochs[(epochs.learning_rate == rate) & (epochs.norm == norm)]
+
+
+def beside(epochs: pd.DataFrame) -> pd.DataFrame:
+    """Each published epoch beside ours.
+
+    Args:
+        epochs: records of the replay, some seeds.
+
+    Returns:
+        The rows of `published` with, for train_loss and train_accuracy each, columns mean, low and high: our mean over seeds
+        and the 95% prediction interval for one more run, in which a run of the original should lie 19 times in 20. It is
+        taken of logarithms, of the loss and of the error, so that it keeps to possible values.
+    """
+    table = published()
+    for column in ("train_loss", "train_accuracy"):
+        ours = [_values(epochs, row, column) for row in table.itertuples()]
+        bands = [_band(values, error=column == "train_accuracy") for values in ours]
+        table[[f"{column}_{name}" for name in ("mean", "low", "high")]] = bands
+    return table
+
+
+def beside_test(epochs: pd.DataFrame) -> pd.DataFrame:
+    """Each published test accuracy beside ours: learning_rate, norm, published, mean, low, high; see `beside`."""
+    rows = []
+    for rate in RATES:
+        for norm in ARMS:
+            ours = _rows(epochs, rate, norm)
+            values = ours.loc[ours.epoch == epochs.epoch.max(), "test_accuracy"].to_numpy()
+            rows.append((rate, norm, published_test().loc[rate, norm], *_band(values, error=True)))
+    return pd.DataFrame(rows, columns=["learning_rate", "norm", "published", "mean", "low", "high"])
+
+
+def _values(epochs: pd.DataFrame, row, column: str) -> np.ndarray:
+    ours = _rows(epochs, row.learning_rate, row.norm)
+    return ours.loc[ours.epoch == row.epoch, column].to_numpy()
+
+
+def _band(values: np.ndarray, error: bool) -> tuple[float, float, float]:
+    """Mean, and the ends of the prediction interval; `error`: of the logarithm of what accuracies lack to 1."""
+    lacks = np.maximum(1 - values, 1e-6) if error else values
+    band = prediction_interval(np.log(lacks))
+    low, high = np.exp(band.low), np.exp(band.high)
+    return (values.mean() if len(values) else np.nan, *((1 - high, 1 - low) if error else (low, high)))
+
+
+def inside(table: pd.DataFrame, column: str) -> pd.Series:
+    """Which published figures lie within our prediction interval, up to the rounding with which they were printed."""
+    half = 0.00005  # losses were printed to 4 decimals, accuracies to 2 of a percentage
+    return table[column].between(table[f"{column}_low"] - half, table[f"{column}_high"] + half)
+
+
+def effects(controlled: pd.DataFrame, replayed: pd.DataFrame, outcome: Outcome) -> pd.DataFrame:
+    """What moves an outcome from the chain's first rate to each later one: the rate itself, or having been trained before.
+
+    The chain's change is the sum of the two, seed by seed: of a fresh run at the later rate to one at the first rate (`rate`),
+    and of the chain at the later rate to a fresh run there (`order`).
+
+    Returns:
+        A row for each arm and later rate that both have: norm, learning_rate, and `Interval`s chain, rate and order over seeds.
+    """
+    rows = []
+    later = [rate for rate in RATES[1:] if rate in set(controlled.learning_rate)]
+    for norm in ARMS if RATES[0] in set(controlled.learning_rate) else ():
+        first = outcomes.per_seed(controlled, outcome, RATES[0])[norm]
+        for rate in later:
+            fresh = outcomes.per_seed(controlled, outcome, rate)[norm]
+            chain = outcomes.per_seed(replayed, outcome, rate)[norm]
+            parts = (chain - first, (fresh - first).reindex(chain.index), chain - fresh)
+            rows.append((norm, rate, *map(mean_interval, parts)))
+    return pd.DataFrame(rows, columns=["norm", "learning_rate", "chain", "rate", "order"])
