@@ -1,6 +1,8 @@
 # Variables, with their defaults. Set them on the command line: make report SEEDS=5 DATASET=mnist
 LEARNING_RATES ?= 0.001 0.005 0.01
 SEEDS          ?= 3
+STUDY_SEEDS    ?= 3
+RANGE_RATES    ?= 0.0001 0.0003 0.001 0.003 0.01 0.03 0.1 0.3 1
 EPOCHS         ?= 10
 DATASET        ?= auto
 DATA_DIR       ?= data
@@ -11,7 +13,7 @@ REPORTS        ?= reports
 # SCHEDULER: tcp://host:port of a Dask scheduler whose workers do the runs; by default this machine does them.
 # PYTHON: an active environment's interpreter; by default .venv is set up and used.
 
-export LEARNING_RATES SEEDS EPOCHS DATASET DATA_DIR PRECISION DEVICE REPORTS
+export LEARNING_RATES SEEDS STUDY_SEEDS RANGE_RATES EPOCHS DATASET DATA_DIR PRECISION DEVICE REPORTS
 ifdef WORKERS
 export WORKERS
 endif
@@ -37,6 +39,7 @@ help: ## Show this list
 	@echo
 	@echo "  Variables: LEARNING_RATES=\"$(LEARNING_RATES)\" SEEDS=$(SEEDS) EPOCHS=$(EPOCHS) DATASET=$(DATASET)"
 	@echo "             DATA_DIR=$(DATA_DIR) WORKERS=$(or $(WORKERS),cores) PRECISION=$(PRECISION) DEVICE=$(DEVICE) REPORTS=$(REPORTS)"
+	@echo "             STUDY_SEEDS=$(STUDY_SEEDS) RANGE_RATES=\"$(RANGE_RATES)\""
 	@echo "             PYTHON=$(or $(PYTHON),.venv) SCHEDULER=$(or $(SCHEDULER),none)"
 
 report: $(ENV) ## Run what is missing and render the pages (DATASET, LEARNING_RATES, SEEDS, EPOCHS, ...)

@@ -58,7 +58,38 @@ def across(epochs: pd.DataFrame) -> str:
 
 def _told_apart(epochs: pd.DataFrame, outcome: Outcome) -> str:
     rates = outcomes.rates(epochs)
-    apart = [rate_name(rate) for rate in rates if outcomes.compare(epochs, outcome, rate).difference.sign]
+    apart = [rate_name(rate) for rate, sign in outcomes.signs(epochs, outcome).items() if sign]
     where = f" ({listing(apart)})" if apart else ""
     title = outcome.title(int(epochs.epoch.max())).capitalize()
     return f"{title} tells the arms apart at {len(apart)} of {plural(len(rates), 'rate')}{where}."
+
+
+def survival(epochs: pd.DataFrame) -> str:
+    """Of the Kaplan-Meier curves."""
+    return (
+        f"Share of each arm's {plural(epochs.seed.nunique(), 'run')} whose test accuracy has not reached the one above the "
+        "panel by the end of an epoch (Kaplan-Meier), with its 95% log-log interval; dashed without batch norm, solid with it. "
+        "A line that ends above zero has runs that never got there."
+    )
+
+
+def rate_range(epochs: pd.DataFrame) -> str:
+    """Of the runs over many rates."""
+    return (
+        f"Left and middle: runs of {plural(int(epochs.epoch.max()), 'epoch')} at "
+        f"{plural(epochs.learning_rate.nunique(), 'rate')}, "
+        f"{plural(epochs.seed.nunique(), 'seed')} each (points), and their means (lines); logarithmic axes, of the error for "
+        "the accuracy. Right: the share of runs that diverged or did not learn, circles without and squares with batch norm; "
+        "bars: 95% Wilson intervals."
+    )
+
+
+def chain(epochs: pd.DataFrame) -> str:
+    """Of the chain beside the published figures."""
+    seeds = epochs[epochs.protocol == "replay"].seed.nunique()
+    return (
+        f"Training loss along the chain. Crosses: what the original printed. Line and band: mean over our "
+        f"{plural(seeds, 'seed')} "
+        "and the 95% prediction interval for one more run. Dotted, where the report has them: the median of runs that start "
+        "afresh at that rate. Logarithmic axis."
+    )

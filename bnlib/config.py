@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+CHAIN = (0.001, 0.01, 0.005)  # the learning rates of the original, in the order in which it trains its networks on at them
 Dataset = Literal["mnist", "fashion_mnist", "digits"]
 Precision = Literal["fp32", "bf16"]
 Device = Literal["cpu", "cuda", "mps"]

@@ -1,12 +1,13 @@
 """How soon: epochs, and with a benchmark seconds, until test accuracy first reaches a threshold. Misses are censored."""
 
+import warnings
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
-from bnlib import bench, outcomes
+from bnlib import bench
 from bnlib.bench import Benchmark
 from bnlib.outcomes import Outcome
 from bnlib.words import ARMS
@@ -62,7 +63,9 @@ def kaplan_meier(runs: pd.DataFrame) -> Curve:
     """
     censored = stats.CensoredData(uncensored=runs.epoch[runs.reached], right=runs.epoch[~runs.reached])
     curve = stats.ecdf(censored).sf
-    ends = curve.confidence_interval(0.95, method="log-log")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # at shares of 0 and 1 the formula has no ends; a figure draws none
+        ends = curve.confidence_interval(0.95, method="log-log")
     return Curve(curve.quantiles, curve.probabilities, ends.low.probabilities, ends.high.probabilities)
 
 

@@ -36,8 +36,8 @@ def headline(epochs: pd.DataFrame, learning_rate: float) -> str:
     for outcome in (outcomes.FIRST_LOSS, outcomes.TEST_ACCURACY):
         c = outcomes.compare(epochs, outcome, learning_rate)
         name = "epoch-1 training loss" if outcome is outcomes.FIRST_LOSS else "test accuracy"
-        if c.difference.sign:
-            told.append(f"{'higher' if c.difference.sign > 0 else 'lower'} {name} with batch norm")
+        if sign := outcomes.signs(epochs, outcome)[learning_rate]:
+            told.append(f"{'higher' if sign > 0 else 'lower'} {name} with batch norm")
         else:
             told.append(f"{name} {'not told apart' if c.difference.n else 'not to be compared'}")
     return f"Learning rate {rate_name(learning_rate)}: {told[0]}, {told[1]}"
@@ -72,11 +72,10 @@ def lead(epochs: pd.DataFrame) -> str:
     """The answer in one sentence: what batch norm bought, what it cost, and where nothing can be shown."""
     if len(epochs.seed.unique()) < 2:
         return "With one pair of runs at each learning rate, nothing can be told apart from chance."
-    rates = outcomes.rates(epochs)
     bought, cost, unclear = [], [], []
     for outcome, noun in ((outcomes.FIRST_LOSS, "training loss in the first epoch"), (outcomes.TEST_ACCURACY, "test accuracy")):
         better = 1 if outcome.higher_is_better else -1
-        signs = {rate_name(rate): better * outcomes.compare(epochs, outcome, rate).difference.sign for rate in rates}
+        signs = {rate_name(rate): better * sign for rate, sign in outcomes.signs(epochs, outcome).items()}
         gained, lost = ([rate for rate, sign in signs.items() if sign == wanted] for wanted in (1, -1))
         words = ("higher", "lower") if outcome.higher_is_better else ("lower", "higher")
         bought += [f"a {words[0]} {noun} at {listing(gained)}"] if gained else []
@@ -95,11 +94,11 @@ def lead(epochs: pd.DataFrame) -> str:
 def _across(epochs: pd.DataFrame, outcome: Outcome) -> str:
     """One outcome over all the rates: where it was lower, where higher, where nothing can be said."""
     compared = [outcomes.compare(epochs, outcome, rate) for rate in outcomes.rates(epochs)]
-    told = []
+    signs, told = outcomes.signs(epochs, outcome), []
     groups = (
-        ("was lower with batch norm at", [c for c in compared if c.difference.sign < 0]),
-        ("was higher with batch norm at", [c for c in compared if c.difference.sign > 0]),
-        ("did not tell the arms apart at", [c for c in compared if c.difference.n and not c.difference.sign]),
+        ("was lower with batch norm at", [c for c in compared if signs[c.learning_rate] < 0]),
+        ("was higher with batch norm at", [c for c in compared if signs[c.learning_rate] > 0]),
+        ("did not tell the arms apart at", [c for c in compared if c.difference.n and not signs[c.learning_rate]]),
         ("could not be compared at", [c for c in compared if not c.difference.n]),
     )
     for phrase, chosen in groups:

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from bnlib import outcomes
+from bnlib import outcomes, records
 from bnlib.config import RunConfig, rate_name
-from bnlib.words import plural
+from bnlib.statistics import ENOUGH
+from bnlib.words import listing, plural
 
 DATASETS = {
     "mnist": "MNIST",
@@ -43,6 +44,54 @@ def setting(configs: Sequence[RunConfig]) -> str:
     )
 
 
+def chain(configs: Sequence[RunConfig]) -> str:
+    """What is run of the original's chain, in one sentence."""
+    c, seeds = configs[0], len({config.seed for config in configs})
+    rates = listing([rate_name(rate) for rate in (c.learning_rate, *c.later_rates)])
+    return (
+        f"**The chain, at {rates} in turn,** on {DATASETS[c.dataset]}: {plural(seeds, 'pair')} of networks, "
+        f"{plural(c.epochs, 'epoch')} at each rate, batches of {c.batch_size}, {PRECISIONS[c.precision]}."
+    )
+
+
+def span(configs: Sequence[RunConfig]) -> str:
+    """What is run over the range of rates, in one sentence."""
+    c, seeds = configs[0], len({config.seed for config in configs})
+    rates = sorted({config.learning_rate for config in configs})
+    return (
+        f"**{plural(len(rates), 'learning rate')} from {rate_name(rates[0])} to {rate_name(rates[-1])}** on "
+        f"{DATASETS[c.dataset]}: {plural(seeds, 'pair')} of runs at each, {plural(c.epochs, 'epoch')}, batches of {c.batch_size}, "
+        f"{PRECISIONS[c.precision]}."
+    )
+
+
+def chains_done(epochs: pd.DataFrame) -> str:
+    """How many chains there were, in one sentence."""
+    chains, lost = len(epochs.drop_duplicates(["norm", "seed"])), len(outcomes.diverged(epochs))
+    return f"{plural(chains, 'chain')} of {plural(int(epochs.epoch.max()), 'epoch')} at each rate; {lost} diverged."
+
+
+def method(epochs: pd.DataFrame) -> str:
+    """How differences are judged on the page."""
+    seeds = epochs.seed.nunique()
+    if seeds < 2:
+        return "With one pair of runs at each rate no difference can be judged."
+    which = (
+        "those of the exact permutation test, in which each pair's difference could as well have had the other sign "
+        "[(Fisher, 1935; Hartigan, 1969)](https://doi.org/10.1080/01621459.1969.10501057): they hold however differences are "
+        "distributed about their centre, and a run that does not learn makes them wide without making them wrong"
+        if seeds >= ENOUGH
+        else f"those of the paired t test, which supposes normal differences; from {ENOUGH} pairs on it is the exact permutation "
+        "test"
+    )
+    return (
+        f"*How differences are judged.* The seed is the unit, and the arms are paired by it. Intervals of differences are "
+        f"{which}. "
+        "A difference is said to be there where its interval excludes zero and its p, adjusted over the rates (Holm, 1979), is "
+        "below 5%; else the arms are not told apart."
+    )
+
+
 def runs_done(epochs: pd.DataFrame) -> str:
     """How many runs there were, in one sentence."""
     runs = len(epochs.drop_duplicates(["norm", "learning_rate", "seed"]))
@@ -60,37 +109,43 @@ def limits(epochs: pd.DataFrame) -> str:
     seeds, rates = epochs.seed.nunique(), len(outcomes.rates(epochs))
     dataset, last = DATASETS[epochs.dataset.iloc[0]], plural(int(epochs.epoch.max()), "epoch")
     items = [
-        f"One small network, one data set ({dataset}), one optimiser (Adam), one batch size, constant learning rates, {last}. "
-        "Nothing here speaks for other networks or data.",
+        f"One optimiser (Adam), one batch size, constant learning rates, {last}, one kind of machine, on which all runs were "
+        "made. Nothing here speaks for other networks, data or optimisers.",
         f"{plural(seeds, 'seed')} at each of {plural(rates, 'rate')}."
         + (
-            " The intervals assume that paired differences are roughly normal. With so few values this can hardly be checked, "
-            "and where a run does not learn it plainly fails: such an interval says only that these pairs do not settle the "
-            "size of the difference. Being symmetric, intervals can reach values that cannot occur: a loss below zero, an "
-            "accuracy above 100%."
+            ""
+            if seeds >= ENOUGH
+            else " The intervals assume that paired differences are roughly normal, which so few values cannot show."
             if seeds > 1
             else " No difference on this page has an interval."
-        ),
+        )
+        + " The intervals of each arm's own mean are Student's t, and can reach values that cannot occur: a loss below zero.",
         "That the arms are not told apart does not show that they are equal.",
-        f"The answer rests on {plural(2 * rates, 'comparison')}, each interval standing for itself: none is widened for being "
-        "one of several, so one that barely excludes zero should be read with care.",
+        "p values are adjusted over the rates of an outcome, not over outcomes: of the many that the page looks at, one may "
+        "stand out by chance.",
         "The same seeds serve every rate, so the rates are not independent of one another. The intervals cover chance in the "
         "initial weights and in the order of the images, not in the choice of the test images.",
         "A learning rate that suits one arm may not suit the other; equal rates are compared because the question is about "
         "them.",
-        "The test set describes the runs after each epoch; nothing was chosen by it.",
+        "The test set is used again and again: it describes the runs after each epoch, and nothing was chosen by it. Claims on "
+        "test accuracy hold for these test images.",
+        "The exact intervals suppose that differences spread evenly about their centre; where one run in many does not learn "
+        "they do not, and only the sign that such an interval gives can be relied on, not its ends.",
         "On a CPU, the same command gives the same bits on the same machine; another processor may round differently, and for "
         "a GPU nothing is promised.",
     ]
-    return "\n".join(f"- {item}" for item in items)
+    lead = f"**These runs speak for one small network on one data set ({dataset}), trained by one optimiser.**"
+    return f"{lead}\n\n" + "\n".join(f"- {item}" for item in items)
 
 
 def command(epochs: pd.DataFrame, facts: dict[str, str]) -> str:
     """The command that makes these records again."""
-    rates = " ".join(rate_name(rate) for rate in outcomes.rates(epochs))
+    controlled, span = (records.of(epochs, protocol) for protocol in (records.CONTROLLED, records.RANGE))
+    rates, wide = (" ".join(rate_name(rate) for rate in outcomes.rates(table)) for table in (controlled, span))
     return (
-        f'make report DATASET={epochs.dataset.iloc[0]} LEARNING_RATES="{rates}" SEEDS={epochs.seed.nunique()} '
-        f"EPOCHS={facts['epochs']} PRECISION={facts['precision']} DEVICE={facts['device']}"
+        f'make report DATASET={epochs.dataset.iloc[0]} LEARNING_RATES="{rates}" SEEDS={controlled.seed.nunique()} '
+        f'EPOCHS={facts["epochs"]} STUDY_SEEDS={span.seed.nunique()} RANGE_RATES="{wide}" PRECISION={facts["precision"]} '
+        f"DEVICE={facts['device']}"
     )
 
 
@@ -99,6 +154,7 @@ def reproduce(epochs: pd.DataFrame, facts: dict[str, str]) -> str:
     return (
         f"```sh\n{command(epochs, facts)}\n```\n\n"
         "The numbers behind this page: [epochs.csv](data/epochs.csv), a row for each epoch of each run (accuracies as "
-        "fractions, losses in nats; empty where a run had diverged), [timing.csv](data/timing.csv) "
+        "fractions, losses in nats; empty where a run had diverged), [runs.csv](data/runs.csv) and "
+        "[claims.csv](data/claims.csv), what is read off it and how the claims are judged, [timing.csv](data/timing.csv) "
         "(seconds, taken while other runs may have shared the machine) and [provenance.json](data/provenance.json)."
     )

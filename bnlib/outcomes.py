@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from bnlib.statistics import Interval, exact_interval, exact_p, improvement, mean_interval, paired_difference, standardised
+from bnlib.statistics import Interval, difference_p, holm, improvement, mean_interval, paired_difference, standardised
 
 
 @dataclass(frozen=True)
@@ -54,18 +54,27 @@ class Outcome:
         return "percentage points" if self.is_share else self.unit
 
 
+def _lost(run: pd.DataFrame) -> bool:
+    return not run.test_accuracy.iloc[-1] >= LEARNED  # NaN is lost too
+
+
 def _gap(run: pd.DataFrame, given: int) -> float:
-    return run.train_accuracy.iloc[-1] - run.test_accuracy.iloc[-1]
+    """Of the last epoch; NaN for a run that was lost, which fits nothing and so has no gap."""
+    return np.nan if _lost(run) else run.train_accuracy.iloc[-1] - run.test_accuracy.iloc[-1]
 
 
 def _fluctuation(run: pd.DataFrame, given: int) -> float:
     """Mean size of the change of test accuracy from one epoch to the next, from epoch 3 on; NaN for a run that was lost."""
-    accuracy = run.test_accuracy[run.epoch >= SETTLED]
-    lost = not accuracy.notna().all() or len(accuracy) < 2 or accuracy.iloc[-1] < LEARNED
-    return np.nan if lost else float(accuracy.diff().abs().mean())
+    settled = run.test_accuracy[run.epoch >= SETTLED]
+    return np.nan if _lost(run) or len(settled) < 2 else float(settled.diff().abs().mean())
+
+
+def _second(run: pd.DataFrame, given: int) -> float:
+    return run.train_loss.iloc[1] if len(run) > 1 else np.nan
 
 
 FIRST_LOSS = Outcome("training loss", "train_loss", "first", higher_is_better=False)
+SECOND_LOSS = Outcome("training loss of epoch 2", "train_loss", "", higher_is_better=False, summary=_second)
 LAST_LOSS = Outcome("training loss", "train_loss", "last", higher_is_better=False)
 FIRST_ACCURACY = Outcome("training accuracy", "train_accuracy", "first", higher_is_better=True)
 LAST_ACCURACY = Outcome("training accuracy", "train_accuracy", "last", higher_is_better=True)
@@ -99,14 +108,14 @@ class Comparison:
         return (self.per_seed["batch"] - self.per_seed["none"]).dropna().to_numpy()
 
     @property
-    def exact(self) -> Interval:
-        """The mean difference with the interval of the exact permutation test."""
-        return exact_interval(self.pairs)
+    def t(self) -> Interval:
+        """The mean difference with its paired-t interval, whatever `difference` has."""
+        return mean_interval(self.pairs)
 
     @property
     def p(self) -> float:
-        """Of the exact paired permutation test, not adjusted."""
-        return exact_p(self.pairs)
+        """Of the test that belongs to `difference`, not adjusted."""
+        return difference_p(self.pairs)
 
     @property
     def improvement(self) -> Interval:
@@ -159,16 +168,38 @@ def per_seed(epochs: pd.DataFrame, outcome: Outcome, learning_rate: float) -> pd
 
 def compare(epochs: pd.DataFrame, outcome: Outcome, learning_rate: float) -> Comparison:
     """Compares the arms in one outcome at one learning rate."""
-    values = per_seed(epochs, outcome, learning_rate)
+    return compare_at(epochs, outcome, {"none": learning_rate, "batch": learning_rate})
+
+
+def signs(epochs: pd.DataFrame, outcome: Outcome) -> dict[float, int]:
+    """For each rate where the difference lies to zero, +1 or -1, if it is told apart from it; else 0.
+
+    It is where its interval says so and p, adjusted over the rates (Holm), is below 5%.
+    """
+    compared = [compare(epochs, outcome, rate) for rate in rates(epochs)]
+    adjusted = holm([c.p for c in compared])
+    return {c.learning_rate: c.difference.sign * int(p < 0.05) for c, p in zip(compared, adjusted, strict=True)}
+
+
+def compare_at(epochs: pd.DataFrame, outcome: Outcome, rates: dict[str, float]) -> Comparison:
+    """Compares the arms in one outcome, each at a learning rate of its own."""
+    values = pd.DataFrame({norm: per_seed(epochs, outcome, rate)[norm] for norm, rate in rates.items()})
     return Comparison(
         outcome,
-        learning_rate,
+        rates["batch"],
         int(epochs.epoch.max()),
         mean_interval(values["none"]),
         mean_interval(values["batch"]),
         paired_difference(values["none"], values["batch"]),
         values,
     )
+
+
+def best_rates(epochs: pd.DataFrame) -> dict[str, float]:
+    """For each arm the rate of the lowest mean training loss in the last epoch; one at which a run diverged is out."""
+    tables = {rate: per_seed(epochs, LAST_LOSS, rate) for rate in rates(epochs)}
+    means = pd.DataFrame({rate: table.mean(skipna=False) for rate, table in tables.items()}).fillna(np.inf)
+    return {norm: float(row.idxmin()) for norm, row in means.iterrows()}
 
 
 def table(epochs: pd.DataFrame, learning_rate: float) -> list[Comparison]:

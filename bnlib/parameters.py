@@ -1,7 +1,7 @@
 """What a person may set for `make report`: read from the variables of the same names, checked before anything runs."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import joblib
@@ -17,20 +17,30 @@ class Parameters(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     learning_rates: tuple[float, ...] = (0.001, 0.005, 0.01)
+    range_rates: tuple[float, ...] = (0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
     seeds: int = Field(default=3, ge=1, le=1000)
+    study_seeds: int = Field(default=3, ge=1, le=1000)
     epochs: Epochs = 10
     dataset: Literal["mnist", "fashion_mnist", "digits", "auto"] = "auto"
     precision: Precision = "fp32"
     device: Literal["cpu", "cuda", "mps", "auto"] = "auto"
 
-    @field_validator("learning_rates", mode="before")
+    @field_validator("learning_rates", "range_rates", mode="before")
     @classmethod
     def _each_once(cls, value: object) -> object:
-        """Splits text at spaces and commas; each rate once, ascending, however it was written."""
-        items = value.replace(",", " ").split() if isinstance(value, str) else list(value)
-        if not items:
-            raise ValueError('names no learning rate; for example "0.001 0.01"')
-        return tuple(sorted({_rate(item) for item in items}))
+        return rates(value)
+
+
+def rates(value: str | Sequence[float]) -> tuple[float, ...]:
+    """Learning rates, from text that is split at spaces and commas: each once, ascending, however it was written.
+
+    Raises:
+        ValueError: there are none, or one is no finite number above 0.
+    """
+    items = value.replace(",", " ").split() if isinstance(value, str) else list(value)
+    if not items:
+        raise ValueError('names no learning rate; for example "0.001 0.01"')
+    return tuple(sorted({_rate(item) for item in items}))
 
 
 def _rate(item: object) -> float:

@@ -1,4 +1,4 @@
-"""`make report`: data, then each learning rate's notebook, then the report's, then the pages; only what is not up to date."""
+"""`make report`: data, then the notebooks that train, then the report's, then the pages; only what is not up to date."""
 
 import sys
 import tempfile
@@ -9,10 +9,10 @@ from filelock import FileLock, Timeout
 
 # No torch here nor in what these import: it takes seconds, and most often there is little to do.
 from bnlib import UserError, cluster, files, paths, progress, provenance, raw, stamps
-from bnlib.config import rate_name
 from bnlib.parameters import Parameters, read, worker_count
 from bnlib.signals import terminable
-from bnlib.words import plural
+from bnlib.studies import Study, studies
+from bnlib.words import listing, plural
 
 PACKAGE = Path(__file__).parent
 # Modules on which nothing in an executed notebook hangs: a change of theirs runs none again.
@@ -25,7 +25,7 @@ class Pipeline:
     """One `make report`: what it was asked for, and where its steps leave their files."""
 
     def __init__(self, parameters: Parameters):
-        self.parameters = parameters
+        self.studies = studies(parameters)
         self.dataset = raw.choose(parameters.dataset)
         self.fell_back = parameters.dataset == "auto" and self.dataset == "digits"
         self.report = paths.report(self.dataset)
@@ -45,58 +45,59 @@ class Pipeline:
         for folder in (self.report, paths.store()):
             folder.mkdir(parents=True, exist_ok=True)
             tempfile.TemporaryFile(dir=folder).close()  # a place that cannot be written is said before the runs, not after
-        stale = [rate for rate in self.parameters.learning_rates if not self._rate_is_fresh(rate)]
+        stale = [study for study in self.studies if not self._is_fresh(study)]
         if stale:
-            self._run_rates(stale)
+            self._run_studies(stale)
         made_report = self._make_report()
         made_pages = self._make_pages()
         return bool(stale) or made_report or made_pages
 
-    # Each learning rate: notebook -> executed notebook and records
+    # Each study: notebook -> executed notebook and records
 
-    def _rate_inputs(self, rate: float) -> dict:
-        p = self.parameters
-        asked = {"rate": rate, "seeds": p.seeds, "epochs": p.epochs, "precision": p.precision, "device": p.device}
-        notebook = stamps.sources([paths.NOTEBOOKS / "learning_rate.ipynb"])
-        return self.common | {"asked": asked, "notebook": notebook, "fell_back": self.fell_back}
+    def _study_inputs(self, study: Study) -> dict:
+        notebook = stamps.sources([paths.NOTEBOOKS / f"{study.notebook}.ipynb"])
+        return self.common | {"asked": study.values, "notebook": notebook, "fell_back": self.fell_back}
 
-    def _rate_path(self, rate: float) -> Path:
-        return self.executed / f"learning-rate-{rate_name(rate)}.ipynb"
+    def _path(self, study: Study) -> Path:
+        return self.executed / f"{study.name}.ipynb"
 
-    def _rate_is_fresh(self, rate: float) -> bool:
-        return stamps.is_fresh(self._rate_path(rate).with_suffix(".json"), self._rate_inputs(rate))
+    def _folder(self, study: Study) -> Path:
+        return self.records / study.name / self.dataset
 
-    def _run_rates(self, rates: list[float]) -> None:
-        p = self.parameters
-        each, where = f"seeds {p.seeds} × arms 2 × epochs {p.epochs}", f"{worker_count()} at once"
+    def _is_fresh(self, study: Study) -> bool:
+        return stamps.is_fresh(self._path(study).with_suffix(".json"), self._study_inputs(study))
+
+    def _run_studies(self, stale: list[Study]) -> None:
+        where = f"{worker_count()} at once"
         if address := cluster.address():
             with cluster.connected(address) as connection:
                 where = f"{plural(connection.workers, 'worker')} at {address}"
-        print(f"Runs on {self.dataset} at {', '.join(map(rate_name, rates))}: {each}, {where}", flush=True)
-        runs = len(rates) * p.seeds * 2
+        runs, epochs = (sum(getattr(study, name) for study in stale) for name in ("runs", "epochs"))
+        names = listing([study.label.lower() for study in stale])
+        print(f"Runs on {self.dataset}, {names}: {plural(runs, 'run')}, {plural(epochs, 'epoch')}, {where}", flush=True)
+        rates = [study.values["learning_rate"] for study in stale if "learning_rate" in study.values]
         with tempfile.TemporaryDirectory(prefix="bnlib-") as folder:
             log = str(Path(folder) / "progress.jsonl")
-            with paths.variables({progress.VARIABLE: log}), progress.following(log, runs * p.epochs, runs, rates) as tally:
-                for rate in rates:
-                    self._run_rate(rate)
+            with paths.variables({progress.VARIABLE: log}), progress.following(log, epochs, runs, rates) as tally:
+                for study in stale:
+                    self._run(study)
         trained = f"trained {plural(tally.epochs, 'epoch')} in {plural(tally.runs, 'run')}"
         print(f"Runs: {trained}, took {plural(tally.kept, 'epoch')} from the store ({_store()})", flush=True)
 
-    def _run_rate(self, rate: float) -> None:
+    def _run(self, study: Study) -> None:
         from bnlib.execute import execute
 
-        p, output, folder = self.parameters, self._rate_path(rate), self.records / rate_name(rate)
-        values = {"dataset": self.dataset, "learning_rate": rate, "seeds": p.seeds, "epochs": p.epochs}
-        values |= {"precision": p.precision, "device": p.device, "fell_back": self.fell_back}
-        inputs = self._rate_inputs(rate)  # as it begins: what is edited meanwhile is not what was run
-        with paths.variables({"BNLIB_RECORDS": str(folder)}):
-            execute(paths.NOTEBOOKS / "learning_rate.ipynb", output, values)
-        stamps.write(output.with_suffix(".json"), inputs, [output, *_files(folder / self.dataset)])
+        output = self._path(study)
+        inputs = self._study_inputs(study)  # as it begins: what is edited meanwhile is not what was run
+        with paths.variables({"BNLIB_RECORDS": str(self.records / study.name)}):
+            values = study.values | {"dataset": self.dataset, "fell_back": self.fell_back}
+            execute(paths.NOTEBOOKS / f"{study.notebook}.ipynb", output, values)
+        stamps.write(output.with_suffix(".json"), inputs, [output, *_files(self._folder(study))])
 
-    # The report: records of all rates -> one table and the executed notebook
+    # The report: records of all studies -> one table and the executed notebook
 
     def _make_report(self) -> bool:
-        folders = [self.records / rate_name(rate) / self.dataset for rate in self.parameters.learning_rates]
+        folders = [self._folder(study) for study in self.studies]
         benchmark = paths.benchmark()
         inputs = self.common | {
             "notebook": stamps.sources([paths.NOTEBOOKS / "report.ipynb"]),
@@ -108,12 +109,14 @@ class Pipeline:
         stamp = output.with_suffix(".json")
         if stamps.is_fresh(stamp, inputs):
             return False
-        from bnlib import records
+        from bnlib import evidence, records
         from bnlib.execute import execute
 
         print("Report: tables, plots and findings from the records")
-        records.save(records.join(records.load(folder) for folder in folders), self.results)
-        provenance.save(provenance.load(folders[0]), self.results)
+        made = records.join(records.load(folder) for folder in folders)
+        records.save(made, self.results)
+        evidence.save(records.of(made.epochs, records.CONTROLLED), self.results)
+        provenance.save(provenance.joined({study.label: self._folder(study) for study in self.studies}), self.results)
         with paths.variables({"BNLIB_RESULTS": str(self.results)}):
             execute(paths.NOTEBOOKS / "report.ipynb", output, {"dataset": self.dataset, "fell_back": self.fell_back})
         stamps.write(stamp, inputs, [output, *_files(self.results)])
@@ -122,8 +125,7 @@ class Pipeline:
     # The pages: executed notebooks -> HTML, with the data beside it; nothing under `reports` changes before all is ready
 
     def _make_pages(self) -> bool:
-        rates = self.parameters.learning_rates
-        executed = [self.executed / "report.ipynb", *map(self._rate_path, rates)]
+        executed = [self.executed / "report.ipynb", *map(self._path, self.studies)]
         template = [path for path in (PACKAGE / "templates").rglob("*") if path.is_file()]
         inputs = self.common | {
             "notebooks": stamps.sources(executed),
@@ -142,8 +144,7 @@ class Pipeline:
 
         from bnlib.render import Page, pictures, render
 
-        names = [rate_name(rate) for rate in self.parameters.learning_rates]
-        pages = [Page("index.html", "Report"), *(Page(f"learning-rate-{n}.html", f"Learning rate {n}") for n in names)]
+        pages = [Page("index.html", "Report"), *(Page(study.href, study.label) for study in self.studies)]
         notebooks = [nbformat.read(path, as_version=4) for path in executed]
         subject = "batch normalisation in a small CNN"
         contents: dict[Path, str | bytes] = {}

@@ -46,7 +46,7 @@ def curves(epochs: pd.DataFrame, column: str, learning_rate: float, ax: Axes) ->
     digits = 2 if share else 4
     told = [f"{ARMS[n].label} from {first:.{digits}f} to {last:.{digits}f}" for n, (last, first) in ends.items()]
     what = f"{name} in {'%' if share else 'nats'} by epoch at learning rate {rate_name(learning_rate)}"
-    return _describe(ax, f"Line chart of {what}, means over {rows.seed.nunique()} seeds: {'; '.join(told) or 'no data'}.")
+    return describe(ax, f"Line chart of {what}, means over {rows.seed.nunique()} seeds: {'; '.join(told) or 'no data'}.")
 
 
 def differences(comparisons: Sequence[Comparison], ax: Axes) -> Axes:
@@ -70,7 +70,7 @@ def differences(comparisons: Sequence[Comparison], ax: Axes) -> Axes:
     title = f"{outcome.title(comparisons[0].epochs)},\nwith − without ({outcome.difference_unit})"
     ax.set(xlabel=title, ylabel="learning rate")
     what = f"{outcome.title(comparisons[0].epochs)}, with minus without batch norm, with 95% intervals"
-    return _describe(ax, f"Difference in {what}: {'; '.join(told)}.")
+    return describe(ax, f"Difference in {what}: {'; '.join(told)}.")
 
 
 def threshold(comparisons: Sequence[Comparison]) -> float | None:
@@ -108,7 +108,7 @@ def across_rates(comparisons: Sequence[Comparison], ax: Axes) -> Axes:
     last = {"none": comparisons[-1].without.estimate * scale, "batch": comparisons[-1].with_norm.estimate * scale}
     label_lines(ax, {norm: float(read(value)) for norm, value in last.items() if np.isfinite(value)})
     what = f"Mean {outcome.title(comparisons[0].epochs)} in {outcome.unit} by learning rate"
-    return _describe(ax, f"{what}: {'; '.join(told)}.")
+    return describe(ax, f"{what}: {'; '.join(told)}.")
 
 
 def examples(images: Tensor, labels: Tensor, dataset: str, ax: Axes, each: int = 2) -> Axes:
@@ -121,10 +121,10 @@ def examples(images: Tensor, labels: Tensor, dataset: str, ax: Axes, each: int =
     ax.tick_params(length=0)
     ax.grid(visible=False)
     ax.spines[:].set_visible(False)
-    return _describe(ax, f"{each * 10} training images, {each} of each class: {', '.join(CLASSES[dataset])}.")
+    return describe(ax, f"{each * 10} training images, {each} of each class: {', '.join(CLASSES[dataset])}.")
 
 
-def _describe(ax: Axes, text: str) -> Axes:
+def describe(ax: Axes, text: str) -> Axes:
     ax.alt = text
     return ax
 
@@ -132,8 +132,8 @@ def _describe(ax: Axes, text: str) -> Axes:
 class Picture:
     """One or more panels under one caption, as notebooks and pages show them: each an image with its description."""
 
-    def __init__(self, name: str, caption: str, *panels: Axes):
-        self.name, self.caption, self.panels = name, caption, panels
+    def __init__(self, name: str, caption: str, *panels: Axes, columns: int = 2):
+        self.name, self.caption, self.panels, self.columns = name, caption, panels, columns
 
     def __repr__(self) -> str:
         return f"Figure: {self.caption}"
@@ -144,6 +144,6 @@ class Picture:
             for ax in self.panels
         )
         return (
-            f'<figure id="fig-{escape(self.name)}" class="picture"><div class="panels">{images}</div>'
+            f'<figure id="fig-{escape(self.name)}" class="picture"><div class="panels of-{self.columns}">{images}</div>'
             f"<figcaption>{escape(self.caption)}</figcaption></figure>"
         )

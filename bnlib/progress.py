@@ -30,7 +30,8 @@ class Tally:
 def event(config, epoch: int, ended: bool = False) -> dict:
     """That `config`'s run finished an epoch; `ended` if it stops there, whatever epochs it had left."""
     done = config.all_epochs - epoch + 1 if ended else 1
-    where = {"rate": config.learning_rate, "norm": config.norm, "seed": config.seed, "epoch": epoch, "epochs": config.all_epochs}
+    where = {"rate": config.learning_rate, "chain": bool(config.later_rates), "norm": config.norm, "seed": config.seed}
+    where |= {"epoch": epoch, "epochs": config.all_epochs}
     return where | {"done": done}
 
 
@@ -51,8 +52,9 @@ def shown(kept: Mapping) -> Iterator[str]:
     runs = sum(epochs > 0 for epochs in left.values())
     watched = os.environ.get(VARIABLE)
     if watched:
-        rate = next(iter(kept)).learning_rate
-        append(watched, {"kept": len(kept) - runs, "epochs": sum(kept.values()), "rate": rate})
+        first = next(iter(kept))
+        begun = {"rate": first.learning_rate, "chain": bool(first.later_rates)}
+        append(watched, {"kept": len(kept) - runs, "epochs": sum(kept.values())} | begun)
         yield watched
         return
     from tqdm.auto import tqdm as notebook_bar  # a widget where widgets can be shown
@@ -121,7 +123,7 @@ def _follow(log: str, bar: tqdm, tally: Tally, runs: int, rates: list[float], pl
                 elif "trained" in event:
                     tally.runs, tally.epochs = tally.runs + 1, tally.epochs + event["trained"]
                 else:
-                    run = event["rate"], event["norm"], event["seed"]
+                    run = event["rate"], event["norm"], event["seed"], event["epochs"]
                     if event["epoch"] > seen.get(run, 0):  # not where another worker does a lost one's epochs again
                         seen[run] = event["epoch"]
                         bar.update(event["done"])
@@ -140,5 +142,8 @@ def _where(event: dict, run: int, runs: int, rates: list[float]) -> str:
 
 
 def _rate(event: dict, rates: list[float]) -> str:
-    which = f" ({rates.index(event['rate']) + 1}/{len(rates)})" if rates else ""
+    """Which rate, and the how manieth of those that are asked for."""
+    if event["chain"]:
+        return "replay"
+    which = f" ({rates.index(event['rate']) + 1}/{len(rates)})" if event["rate"] in rates else ""
     return f"rate {event['rate']:g}{which}"

@@ -3,6 +3,7 @@
 import importlib.metadata
 import json
 import platform
+from collections.abc import Mapping
 from pathlib import Path
 
 from bnlib import files
@@ -54,6 +55,16 @@ def describe(configs: list, data) -> dict[str, str]:
         **versions(),
         "torch": environment["torch"],  # with its build, which can decide the last bits
     }
+
+
+def joined(folders: Mapping[str, Path]) -> dict[str, str]:
+    """The facts of a report, from those of its studies (label: folder): the first one's, and how many seeds others had."""
+    all_facts = {label: load(folder) for label, folder in folders.items()}
+    first = next(iter(all_facts.values()))
+    others = {
+        f"seeds, {label.lower()}": facts["seeds"] for label, facts in all_facts.items() if facts["seeds"] != first["seeds"]
+    }
+    return first | others
 
 
 def save(facts: dict[str, str], folder: Path) -> None:

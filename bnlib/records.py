@@ -15,6 +15,7 @@ COLUMNS = [*RUN, "epoch", "train_loss", "train_accuracy", "test_loss", "test_acc
 TIMING_COLUMNS = [*RUN, "epoch", "train_seconds"]
 CONTROLLED = "controlled"  # every run starts afresh
 REPLAY = "replay"  # one pair of networks is trained on from rate to rate, as the original has it
+RANGE = "range"  # as controlled, but short and over many rates
 
 
 class Records(NamedTuple):
@@ -47,6 +48,16 @@ def join(parts: Iterable[Records]) -> Records:
     """Several tables of records as one."""
     epochs, timing = zip(*parts, strict=True)
     return _sorted(Records(pd.concat(epochs, ignore_index=True), pd.concat(timing, ignore_index=True)))
+
+
+def of(epochs: pd.DataFrame, protocol: str) -> pd.DataFrame:
+    """The records of one protocol."""
+    return epochs[epochs.protocol == protocol].reset_index(drop=True)
+
+
+def relabelled(records: Records, protocol: str) -> Records:
+    """The same records under another protocol."""
+    return Records(*(table.assign(protocol=protocol) for table in records))
 
 
 def _sorted(records: Records) -> Records:

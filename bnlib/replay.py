@@ -7,19 +7,19 @@ import numpy as np
 import pandas as pd
 
 from bnlib import outcomes
-from bnlib.config import RunConfig
+from bnlib.config import CHAIN, RunConfig
 from bnlib.outcomes import Outcome
+from bnlib.runs import paired_configs
 from bnlib.statistics import mean_interval, prediction_interval
 from bnlib.words import ARMS
 
-RATES = (0.001, 0.01, 0.005)  # in the order in which the original trains at them
+ROUNDING = 0.00005  # half a unit of the last place printed: losses to 4 decimals, accuracies to 2 of a percentage
 SHOWN = (outcomes.FIRST_LOSS, outcomes.LAST_LOSS, outcomes.TEST_ACCURACY)
 
 
 def configs(*, seeds: int, **fields) -> list[RunConfig]:
     """Both arms of the chain for each of `seeds` seeds from 0 on; `fields` are the other fields of `RunConfig`."""
-    chain = {"learning_rate": RATES[0], "later_rates": RATES[1:]} | fields
-    return [RunConfig(norm=norm, seed=seed, **chain) for seed in range(seeds) for norm in ARMS]
+    return paired_configs(seeds=seeds, learning_rate=CHAIN[0], later_rates=CHAIN[1:], **fields)
 
 
 def published() -> pd.DataFrame:
@@ -41,7 +41,7 @@ def _read(name: str) -> pd.DataFrame:
 
 def log(epochs: pd.DataFrame, seed: int) -> Iterator[str]:
     """The lines that the original prints, in its order, from the records of one seed."""
-    for rate in RATES:
+    for rate in CHAIN:
         for norm, label in (("none", "without"), ("batch", "with")):
             rows = _rows(epochs, rate, norm)
             rows = rows[rows.seed == seed].sort_values("epoch")
@@ -63,46 +63,43 @@ def beside(epochs: pd.DataFrame) -> pd.DataFrame:
         epochs: records of the replay, some seeds.
 
     Returns:
-        The rows of `published` with, for train_loss and train_accuracy each, columns mean, low and high: our mean over seeds
-        and the 95% prediction interval for one more run, in which a run of the original should lie 19 times in 20. It is
-        taken of logarithms, of the loss and of the error, so that it keeps to possible values.
+        The rows of `published` and, for train_loss and train_accuracy each, columns with _mean, _low, _high and _inside: our
+        mean over seeds; the 95% prediction interval for one more run, in which a run of the original should lie 19 times in 20;
+        and whether it does. The interval is taken of logarithms, of the loss and of the error, so that it keeps to possible
+        values.
     """
     table = published()
     for column in ("train_loss", "train_accuracy"):
-        ours = [_values(epochs, row, column) for row in table.itertuples()]
-        bands = [_band(values, error=column == "train_accuracy") for values in ours]
-        table[[f"{column}_{name}" for name in ("mean", "low", "high")]] = bands
+        ours = [_rows(epochs, row.learning_rate, row.norm).query(f"epoch == {row.epoch}")[column] for row in table.itertuples()]
+        _add(table, column, ours)
     return table
 
 
 def beside_test(epochs: pd.DataFrame) -> pd.DataFrame:
-    """Each published test accuracy beside ours: learning_rate, norm, published, mean, low, high; see `beside`."""
-    rows = []
-    for rate in RATES:
-        for norm in ARMS:
-            ours = _rows(epochs, rate, norm)
-            values = ours.loc[ours.epoch == epochs.epoch.max(), "test_accuracy"].to_numpy()
-            rows.append((rate, norm, published_test().loc[rate, norm], *_band(values, error=True)))
-    return pd.DataFrame(rows, columns=["learning_rate", "norm", "published", "mean", "low", "high"])
+    """Each published test accuracy beside ours: learning_rate, norm, test_accuracy, and columns as in `beside`."""
+    printed = published_test()
+    rows = [(rate, norm, printed.loc[rate, norm]) for rate in CHAIN for norm in ARMS]
+    table = pd.DataFrame(rows, columns=["learning_rate", "norm", "test_accuracy"])
+    last = epochs[epochs.epoch == epochs.epoch.max()]
+    _add(table, "test_accuracy", [_rows(last, row.learning_rate, row.norm).test_accuracy for row in table.itertuples()])
+    return table
 
 
-def _values(epochs: pd.DataFrame, row, column: str) -> np.ndarray:
-    ours = _rows(epochs, row.learning_rate, row.norm)
-    return ours.loc[ours.epoch == row.epoch, column].to_numpy()
+def _add(table: pd.DataFrame, column: str, ours: list[pd.Series]) -> None:
+    """Adds mean, prediction interval and whether the published figure lies in it, as it was printed."""
+    bands = np.array([_band(values.dropna().to_numpy(), error=column.endswith("accuracy")) for values in ours])
+    table[[f"{column}_{name}" for name in ("mean", "low", "high")]] = bands
+    low, high = table[f"{column}_low"] - ROUNDING, table[f"{column}_high"] + ROUNDING
+    table[f"{column}_inside"] = table[column].between(low, high)
 
 
 def _band(values: np.ndarray, error: bool) -> tuple[float, float, float]:
     """Mean, and the ends of the prediction interval; `error`: of the logarithm of what accuracies lack to 1."""
-    lacks = np.maximum(1 - values, 1e-6) if error else values
-    band = prediction_interval(np.log(lacks))
+    if not len(values):
+        return np.nan, np.nan, np.nan
+    band = prediction_interval(np.log(np.maximum(1 - values, 1e-6) if error else values))
     low, high = np.exp(band.low), np.exp(band.high)
-    return (values.mean() if len(values) else np.nan, *((1 - high, 1 - low) if error else (low, high)))
-
-
-def inside(table: pd.DataFrame, column: str) -> pd.Series:
-    """Which published figures lie within our prediction interval, up to the rounding with which they were printed."""
-    half = 0.00005  # losses were printed to 4 decimals, accuracies to 2 of a percentage
-    return table[column].between(table[f"{column}_low"] - half, table[f"{column}_high"] + half)
+    return (values.mean(), 1 - high, 1 - low) if error else (values.mean(), low, high)
 
 
 def effects(controlled: pd.DataFrame, replayed: pd.DataFrame, outcome: Outcome) -> pd.DataFrame:
@@ -115,9 +112,9 @@ def effects(controlled: pd.DataFrame, replayed: pd.DataFrame, outcome: Outcome) 
         A row for each arm and later rate that both have: norm, learning_rate, and `Interval`s chain, rate and order over seeds.
     """
     rows = []
-    later = [rate for rate in RATES[1:] if rate in set(controlled.learning_rate)]
-    for norm in ARMS if RATES[0] in set(controlled.learning_rate) else ():
-        first = outcomes.per_seed(controlled, outcome, RATES[0])[norm]
+    later = [rate for rate in CHAIN[1:] if rate in set(controlled.learning_rate)]
+    for norm in ARMS if CHAIN[0] in set(controlled.learning_rate) else ():
+        first = outcomes.per_seed(controlled, outcome, CHAIN[0])[norm]
         for rate in later:
             fresh = outcomes.per_seed(controlled, outcome, rate)[norm]
             chain = outcomes.per_seed(replayed, outcome, rate)[norm]

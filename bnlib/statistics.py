@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import optimize, stats
+from scipy import special, stats
 
 LEVEL = 0.95
+ENOUGH = 6  # pairs from which on the exact test can tell anything apart
 MOST_FLIPS = 2**16  # sign patterns of an exact test; from 17 pairs on, as many are drawn
 
 
@@ -59,7 +60,7 @@ def mean_interval(values: Sequence[float]) -> Interval:
 
 
 def paired_difference(first: Sequence[float], second: Sequence[float]) -> Interval:
-    """Mean of second - first over pairs, with its paired-t 95% interval; a pair with a NaN is left out and not counted.
+    """Mean of second - first over pairs, with its 95% interval; a pair with a NaN is left out and not counted.
 
     Raises:
         ValueError: the two differ in length.
@@ -67,7 +68,24 @@ def paired_difference(first: Sequence[float], second: Sequence[float]) -> Interv
     a, b = np.asarray(first, dtype=float), np.asarray(second, dtype=float)
     if a.shape != b.shape:
         raise ValueError(f"pairs need two values each: {a.shape} and {b.shape}")
-    return mean_interval(b - a)
+    return mean_difference(b - a)
+
+
+def mean_difference(differences: Sequence[float]) -> Interval:
+    """Mean of paired `differences` with the interval that they are judged by: `exact_interval` from six pairs on, else t's.
+
+    One run that does not learn among others that do makes differences that no normal distribution has: the exact interval
+    holds all the same. With fewer pairs it bounds nothing.
+    """
+    return exact_interval(differences) if len(_finite(differences)) >= ENOUGH else mean_interval(differences)
+
+
+def difference_p(differences: Sequence[float]) -> float:
+    """p of no difference, of the test that belongs to `mean_difference`: exact from six pairs on, else the paired t test's."""
+    x = _finite(differences)
+    if len(x) >= ENOUGH:
+        return exact_p(x)
+    return float(stats.ttest_1samp(x, 0).pvalue) if len(x) > 1 and np.ptp(x) > 0 else np.nan
 
 
 def prediction_interval(values: Sequence[float]) -> Interval:
@@ -140,7 +158,7 @@ def share(count: int, n: int) -> Interval:
 
 
 def improvement(gains: Sequence[float]) -> Interval:
-    """Share of pairs with a gain above zero, a tie counting half; its Wilson interval holds those that any split of ties gives."""
+    """Share of pairs with a gain above zero, a tie counting half; its Wilson interval allows for any split of the ties."""
     x = _finite(gains)
     won, tied, n = int((x > 0).sum()), int((x == 0).sum()), len(x)
     if n == 0:
@@ -149,19 +167,15 @@ def improvement(gains: Sequence[float]) -> Interval:
 
 
 def standardised(differences: Sequence[float]) -> Interval:
-    """Mean of paired `differences` in units of their standard deviation (Cohen's d_z), with the 95% interval of noncentral t."""
+    """Mean of paired `differences` in their standard deviations (Cohen's d_z), with the 95% interval of noncentral t."""
     x = _finite(differences)
     n = len(x)
     if n < 2 or np.ptp(x) == 0:
         return Interval(np.nan, np.nan, np.nan, n)
-    d = float(x.mean() / x.std(ddof=1))
-    t, root = d * np.sqrt(n), np.sqrt(n)
-
-    def end(probability: float) -> float:
-        reach = 10 + 4 * abs(t)  # the noncentrality lies within it, whatever n
-        return optimize.brentq(lambda nc: stats.nct.cdf(t, n - 1, nc) - probability, t - reach, t + reach) / root
-
-    return Interval(d, end((1 + LEVEL) / 2), end((1 - LEVEL) / 2), n)
+    root = np.sqrt(n)
+    d = x.mean() / x.std(ddof=1)
+    low, high = (special.nctdtrinc(n - 1, p, d * root) / root for p in ((1 + LEVEL) / 2, (1 - LEVEL) / 2))
+    return Interval(float(d), float(low), float(high), n)
 
 
 def equivalence_p(differences: Sequence[float], margin: float) -> float:

@@ -69,8 +69,9 @@ def fit(config: RunConfig, data: Data, checkpoint: Checkpoint | None = None) -> 
     """Trains one network as `config` says; yields after each epoch.
 
     The learning rate is constant, the optimizer Adam (Kingma & Ba, ICLR 2015) with its default betas. Where the
-    configuration has later rates, the network goes on to each with its weights and a new optimizer. The training loss is the mean of the epoch's batch losses, the training accuracy counts each image as the network stood when
-    it was trained on. A batch loss or a test loss that is not finite ends the run with that epoch, as diverged.
+    configuration has later rates, the network goes on to each with its weights and a new optimizer. The training loss is
+    the mean of the epoch's batch losses, the training accuracy counts each image as the network stood when it was trained
+    on. A batch loss or a test loss that is not finite ends the run with that epoch, as diverged.
 
     Args:
         config: the run; its `dataset` must be `data.name`.

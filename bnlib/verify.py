@@ -67,7 +67,7 @@ def verify(count: int) -> bool:
     """
     asked = parameters.read()
     folder = paths.report(raw.choose(asked.dataset)) / "data"
-    epochs, facts = records.load(folder).epochs, provenance.load(folder)
+    epochs, facts = records.of(records.load(folder).epochs, records.CONTROLLED), provenance.load(folder)
     loaded = data.load(epochs.dataset.iloc[0])
     if loaded.checksum != facts["SHA-256 of the data"]:
         raise UserError(f"the files of {loaded.name} are not those of the report in {folder.parent}")

@@ -12,6 +12,8 @@ os.environ["JUPYTER_PLATFORM_DIRS"] = "1"
 VARIABLES = (
     "LEARNING_RATES",
     "SEEDS",
+    "STUDY_SEEDS",
+    "RANGE_RATES",
     "EPOCHS",
     "DATASET",
     "DATA_DIR",
@@ -106,7 +108,15 @@ def write_notebook(tmp_path):
     return write
 
 
-SMALL = {"DATASET": "digits", "LEARNING_RATES": "0.001 1e-3 1000", "SEEDS": "2", "EPOCHS": "2", "PYTHON": sys.executable}
+SMALL = {
+    "DATASET": "digits",
+    "LEARNING_RATES": "0.001 1e-3 1000",
+    "SEEDS": "2",
+    "STUDY_SEEDS": "1",
+    "RANGE_RATES": "0.001 1000",
+    "EPOCHS": "2",
+    "PYTHON": sys.executable,
+}
 
 
 def make(folder: Path, *goals: str, root: Path = paths.ROOT, **variables: str) -> subprocess.CompletedProcess:

@@ -203,9 +203,9 @@ def test_chain_begins_as_the_run_at_its_first_rate_and_goes_on_with_its_weights(
 
 def test_chain_has_a_new_optimizer_at_each_rate(tiny_data):
     checkpoints = fit(config(**CHAIN), tiny_data)
-    steps, rates = zip(*((c.optimizer["state"][0]["step"].item(), c.optimizer["param_groups"][0]["lr"]) for c in checkpoints))
-    assert steps == (3, 6, 3, 6, 3, 6)  # three batches an epoch
-    assert rates == (0.001, 0.001, 0.01, 0.01, 0.005, 0.005)
+    states = [(c.optimizer["state"][0]["step"].item(), c.optimizer["param_groups"][0]["lr"]) for c in checkpoints]
+    # three batches an epoch
+    assert states == [(3, 0.001), (6, 0.001), (3, 0.01), (6, 0.01), (3, 0.005), (6, 0.005)]
 
 
 def test_chain_has_another_order_in_each_epoch(tiny_data, monkeypatch):

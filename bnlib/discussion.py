@@ -1,0 +1,190 @@
+"""What the studies say, in sentences; each section's first one is its finding."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from bnlib import convergence, models, outcomes, rate_range, records, replay
+from bnlib.claims import Claim
+from bnlib.config import CHAIN, rate_name
+from bnlib.evidence_tables import MARGIN
+from bnlib.outcomes import Outcome
+from bnlib.statistics import Interval, equivalence_p, holm
+from bnlib.words import ARMS, listing, plural
+
+LEVEL = 0.05
+
+
+def networks() -> str:
+    """How much the arms differ."""
+    counts = {norm: models.count_parameters(models.build(norm, seed=0)) for norm in ARMS}
+    layers = {norm: len(models.build(norm, seed=0)) for norm in ARMS}
+    return (
+        f"**The arms differ in {plural(layers['batch'] - layers['none'], 'layer')} with {counts['batch'] - counts['none']:,} "
+        f"of {counts['batch']:,} parameters, and in nothing else.**"
+    )
+
+
+def _at(rates: Sequence[float]) -> str:
+    return listing([rate_name(rate) for rate in rates])
+
+
+def _direction(epochs: pd.DataFrame, outcome: Outcome, words: tuple[str, str], neither: str) -> str:
+    """Where the outcome was lower with batch norm, where higher (`words`), and where nothing is shown (`neither`)."""
+    told = outcomes.signs(epochs, outcome)
+    groups = {
+        words[0]: [rate for rate, sign in told.items() if sign < 0],
+        words[1]: [rate for rate, sign in told.items() if sign > 0],
+        neither: [rate for rate, sign in told.items() if not sign],
+    }
+    return ", ".join(f"{phrase} at {_at(rates)}" for phrase, rates in groups.items() if rates)
+
+
+def each_rate(epochs: pd.DataFrame) -> str:
+    """At which rates speed and test accuracy tell the arms apart."""
+    last = int(epochs.epoch.max())
+    loss = _direction(epochs, outcomes.FIRST_LOSS, ("lower with batch norm", "higher with batch norm"), "not told apart")
+    accuracy = _direction(epochs, outcomes.TEST_ACCURACY, ("lower with batch norm", "higher with batch norm"), "not told apart")
+    return f"**Training loss of epoch 1 is {loss}; test accuracy of epoch {last} is {accuracy}** (adjusted over the rates)."
+
+
+def equal(epochs: pd.DataFrame) -> str:
+    """At which rates the arms' test accuracies are shown to be equal up to the margin."""
+    tables = {rate: outcomes.compare(epochs, outcomes.TEST_ACCURACY, rate).pairs for rate in outcomes.rates(epochs)}
+    p = holm([equivalence_p(pairs, MARGIN) for pairs in tables.values()])
+    shown = [rate for rate, value in zip(tables, p, strict=True) if value < LEVEL]
+    where = f"at {_at(shown)}" if shown else "at no rate"
+    return (
+        f"Equality within ±{100 * MARGIN:g} percentage points of test accuracy, a margin set beforehand, is shown {where} (two "
+        "one-sided t tests, adjusted over the rates); not being told apart does not show it."
+    )
+
+
+def soon(epochs: pd.DataFrame) -> str:
+    """Which arm reaches a test accuracy sooner."""
+    told = []
+    for threshold in convergence.THRESHOLDS:
+        outcome = convergence.until(threshold)
+        told.append(
+            f"{threshold:.1%} {_direction(epochs, outcome, ('sooner', 'later'), 'no sooner and no later that can be shown')}"
+        )
+    return f"**With batch norm test accuracy reaches {'; '.join(told)}.**"
+
+
+def steady(epochs: pd.DataFrame) -> str:
+    """Which arm's test accuracy moves less from epoch to epoch."""
+    how = _direction(
+        epochs, outcomes.FLUCTUATION, ("less with batch norm", "more with batch norm"), "no differently that can be shown"
+    )
+    return f"**From epoch {outcomes.SETTLED} on test accuracy fluctuates {how}.** {_losses(epochs)}"
+
+
+def _losses(epochs: pd.DataFrame) -> str:
+    lost = rate_range.lost(epochs)
+    counts = {norm: sum(round(v.estimate * v.n) for v in lost.loc[norm].lost) for norm in ARMS}
+    runs = {norm: sum(v.n for v in lost.loc[norm].lost) for norm in ARMS}
+    return (
+        f"Lost, that is diverged or below {outcomes.LEARNED:.0%} in the end, were {counts['none']} of {runs['none']} runs "
+        f"without batch norm and {counts['batch']} of {runs['batch']} with it."
+    )
+
+
+def own_rates(epochs: pd.DataFrame) -> str:
+    """The arms, each at its own best rate."""
+    best = outcomes.best_rates(epochs)
+    c = outcomes.compare_at(epochs, outcomes.TEST_ACCURACY, best)
+    verdict = {-1: "lower with batch norm", 0: "not told apart", 1: "higher with batch norm"}[c.difference.sign]
+    return (
+        f"**Each at the rate of its lowest final training loss, {rate_name(best['none'])} without and "
+        f"{rate_name(best['batch'])} with batch norm, the arms' test accuracies are {verdict}: {_difference(c.outcome, c.difference)}.**"
+    )
+
+
+def _difference(outcome: Outcome, value: Interval) -> str:
+    told = f"{outcome.number(value.estimate, signed=True)} {outcome.difference_unit}"
+    return told + (f" [{outcome.number(value.low, True)}, {outcome.number(value.high, True)}]" if value.bounded else "")
+
+
+def general(epochs: pd.DataFrame) -> str:
+    """What the gap between training and test says of a regularising effect."""
+    gap = _direction(epochs, outcomes.GAP, ("narrower with batch norm", "wider with batch norm"), "not shown to differ")
+    loss = _direction(epochs, outcomes.LAST_LOSS, ("lower", "higher"), "not told apart")
+    return (
+        f"**The gap between training and test accuracy is {gap}.** A regulariser narrows it, mostly at the price of a higher "
+        f"training loss; with batch norm the training loss of epoch {int(epochs.epoch.max())} is {loss}. A better test "
+        "accuracy that comes with a lower training loss needs no regularising effect to explain it."
+    )
+
+
+def reach(epochs: pd.DataFrame) -> str:
+    """How far each arm's rates go."""
+    if epochs.empty:
+        return "No runs over a range of rates are among the records."
+    good, found = rate_range.usable(epochs), rate_range.reach(epochs)
+    spans = [f"{words} from {rate_name(good[norm][0])} to {rate_name(good[norm][-1])}" for norm, words in ARMS.items()]
+    grid = outcomes.rates(epochs)
+    return (
+        f"**Rates within {100 * rate_range.USABLE:g} point of an arm's best mean test accuracy reach {listing(spans)}; the "
+        f"largest usable rate is {_ratio(found.ratio)} times as high with batch norm.** That ratio is the geometric mean over "
+        f"{plural(found.ratio.n, 'seed')}, each arm and seed held to its own best; it moves in steps of about "
+        f"{np.exp(np.mean(np.diff(np.log(grid)))):.1f}, the distance between neighbouring rates."
+    )
+
+
+def _ratio(value: Interval) -> str:
+    if value.n > 1 and value.flat:
+        return f"{value.estimate:.1f} (in each seed)"
+    return f"{value.estimate:.1f}" + (f" [{value.low:.1f}, {value.high:.1f}]" if value.bounded else "")
+
+
+def verdicts(claims: Sequence[Claim]) -> str:
+    """How many claims came to which verdict, in one sentence."""
+    groups: dict[str, list[str]] = {}
+    for claim in claims:
+        groups.setdefault(claim.verdict, []).append(str(claim.number))
+    told = [f"{len(numbers)} {verdict} ({listing(numbers)})" for verdict, numbers in groups.items()]
+    return f"**Of the original's {len(claims)} claims these runs leave {listing(told)}.**"
+
+
+def claim(claim: Claim) -> str:
+    """A claim, what it needs, and the verdict."""
+    told = f"**Verdict: {claim.verdict}.** {claim.says}\n\n*What would have to be true.* {claim.needs}"
+    return told + (f"\n\n{claim.note}" if claim.note else "")
+
+
+def replayed(epochs: pd.DataFrame, dataset: str) -> str:
+    """Whether the chain gives the original's figures."""
+    chained = records.of(epochs, records.REPLAY)
+    if dataset != "mnist":
+        return "The original's figures are of MNIST: beside runs on other data they are here for their shape alone."
+    if chained.seed.nunique() < 2:
+        return "With one seed there is no interval to hold the original's figures against."
+    table, test = replay.beside(chained), replay.beside_test(chained)
+    inside = {column: int(table[f"{column}_inside"].sum()) for column in ("train_loss", "train_accuracy")}
+    return (
+        f"**Of the {len(table)} epochs that the original printed, {inside['train_loss']} training losses and "
+        f"{inside['train_accuracy']} training accuracies lie where one more run of this chain would in 19 cases of 20, and "
+        f"{int(test.test_accuracy_inside.sum())} of its {len(test)} test accuracies.**"
+    )
+
+
+def order(epochs: pd.DataFrame) -> str:
+    """How the chain's first epochs at the later rates compare with those of a fresh start, and with the original's."""
+    chained, fresh = records.of(epochs, records.REPLAY), records.of(epochs, records.CONTROLLED)
+    published, told = replay.published(), []
+    for rate in CHAIN:
+        if rate not in set(fresh.learning_rate):
+            continue
+        for norm, words in ARMS.items():
+            means = [outcomes.per_seed(table, outcomes.FIRST_LOSS, rate)[norm].median() for table in (chained, fresh)]
+            row = published[(published.learning_rate == rate) & (published.norm == norm) & (published.epoch == 1)].iloc[0]
+            numbers = [outcomes.FIRST_LOSS.number(value) for value in (row.train_loss, *means)]
+            told.append(
+                f"at {rate_name(rate)} {words} {numbers[0]} in the original, {numbers[1]} in the replay, {numbers[2]} afresh"
+            )
+    return (
+        f"Training loss of epoch 1, in medians over seeds: {'; '.join(told)}. The fresh start is what a learning rate by "
+        "itself gives; the original's later rates go on from trained weights, so its comparison across rates shows the rate "
+        "and the order in which it was tried in one."
+    )
