@@ -17,8 +17,7 @@ def curves(epochs: pd.DataFrame, learning_rate: float) -> str:
         if seeds > 1
         else "One seed, hence no intervals."
     )
-    last = outcomes.compare(epochs, outcomes.TEST_ACCURACY, learning_rate).difference
-    finding = "are told apart" if last.sign else "are not told apart"
+    finding = "are told apart" if outcomes.signs(epochs, outcomes.TEST_ACCURACY)[learning_rate] else "are not told apart"
     return (
         f"Learning rate {rate_name(learning_rate)}. Left: training loss, averaged over each epoch, on a logarithmic axis. "
         f"Right: test accuracy after each epoch, on a logarithmic axis of the error (100% − accuracy). {lines} "

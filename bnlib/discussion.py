@@ -97,7 +97,8 @@ def own_rates(epochs: pd.DataFrame) -> str:
     verdict = {-1: "lower with batch norm", 0: "not told apart", 1: "higher with batch norm"}[c.difference.sign]
     return (
         f"**Each at the rate of its lowest final training loss, {rate_name(best['none'])} without and "
-        f"{rate_name(best['batch'])} with batch norm, the arms' test accuracies are {verdict}: {_difference(c.outcome, c.difference)}.**"
+        f"{rate_name(best['batch'])} with batch norm, the arms' test accuracies are {verdict}: "
+        f"{_difference(c.outcome, c.difference)}.**"
     )
 
 
@@ -122,14 +123,19 @@ def reach(epochs: pd.DataFrame) -> str:
     if epochs.empty:
         return "No runs over a range of rates are among the records."
     good, found = rate_range.usable(epochs), rate_range.reach(epochs)
-    spans = [f"{words} from {rate_name(good[norm][0])} to {rate_name(good[norm][-1])}" for norm, words in ARMS.items()]
+    spans = [f"{words} {_span(good[norm])}" for norm, words in ARMS.items()]
     grid = outcomes.rates(epochs)
     return (
-        f"**Rates within {100 * rate_range.USABLE:g} point of an arm's best mean test accuracy reach {listing(spans)}; the "
+        f"**Rates within {100 * rate_range.USABLE:g} point of an arm's best mean test accuracy are {listing(spans)}; the "
         f"largest usable rate is {_ratio(found.ratio)} times as high with batch norm.** That ratio is the geometric mean over "
         f"{plural(found.ratio.n, 'seed')}, each arm and seed held to its own best; it moves in steps of about "
         f"{np.exp(np.mean(np.diff(np.log(grid)))):.1f}, the distance between neighbouring rates."
     )
+
+
+def _span(rates: Sequence[float]) -> str:
+    low, high = rate_name(rates[0]), rate_name(rates[-1])
+    return low if low == high else f"{low} to {high}"
 
 
 def _ratio(value: Interval) -> str:

@@ -36,16 +36,18 @@ def tests(epochs: pd.DataFrame, outcome: Outcome) -> Table:
     adjusted = holm([c.p for c in compared])
     rows = []
     for c, p in zip(compared, adjusted, strict=True):
-        differences = interval(outcome, c.difference, signed=True), interval(outcome, c.t, signed=True).partition("\n")[2]
+        difference = interval(outcome, c.difference, signed=True)
+        if c.t.bounded:
+            difference += f"\nt {interval(outcome, c.t, signed=True).splitlines()[1]}"
         sizes = number(c.improvement), number(c.effect, 1)
         equal = [p_value(equivalence_p(c.pairs, MARGIN))] if outcome.is_share else []
-        rows.append([rate_name(c.learning_rate), *differences, p_value(c.p), p_value(p), *sizes, *equal])
-    columns = ["learning rate", "difference", "t interval", "p", "p, Holm", "share better", "standardised"]
+        rows.append([rate_name(c.learning_rate), difference, p_value(c.p), p_value(p), *sizes, *equal])
+    columns = ["learning rate", "difference", "p", "p, Holm", "share better", "size"]
     caption = (
         f"{outcome.title(compared[0].epochs).capitalize()}, with minus without batch norm, {outcome.difference_unit}: the mean "
-        "over pairs with its 95% interval, and that of the paired t; p of no difference, alone and adjusted over the rates; "
-        "the share of pairs in which batch norm is better, with its Wilson interval; the mean in standard deviations of the "
-        "differences, with the interval of noncentral t."
+        "over pairs with its 95% interval and, below, that of the paired t; p of no difference, alone and adjusted over the "
+        "rates; the share of pairs in which batch norm is better, with its Wilson interval; the mean in standard deviations of "
+        "the differences, with the interval of noncentral t."
     )
     if outcome.is_share:
         columns.append("p, equal")

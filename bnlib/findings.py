@@ -13,20 +13,21 @@ from bnlib.statistics import paired_difference
 from bnlib.words import ARMS, listing, plural
 
 
-def difference(c: Comparison) -> str:
-    """What one outcome at one rate shows, in one sentence."""
+def difference(c: Comparison, sign: int) -> str:
+    """What one outcome at one rate shows, in one sentence; `sign` as `outcomes.signs` has it."""
     what = c.outcome.title(c.epochs)
     if c.difference.n == 0:
         return f"In {what} the arms cannot be compared: {c.text()}."
-    if c.difference.sign == 0:
+    if sign == 0:
         return f"In {what} these runs do not tell the arms apart: {c.text()}."
-    direction = "higher" if c.difference.sign > 0 else "lower"
+    direction = "higher" if sign > 0 else "lower"
     return f"The {what} was {direction} with batch norm: {c.text()}."
 
 
 def at_rate(epochs: pd.DataFrame, learning_rate: float) -> str:
     """What one learning rate shows: a sentence for each outcome of the table, as a Markdown list."""
-    sentences = [difference(c) for c in outcomes.table(epochs, learning_rate)]
+    compared = outcomes.table(epochs, learning_rate)
+    sentences = [difference(c, outcomes.signs(epochs, c.outcome)[learning_rate]) for c in compared]
     return "\n".join(f"- {sentence}" for sentence in [*sentences, stability(outcomes.at_rate(epochs, learning_rate))])
 
 
@@ -132,9 +133,8 @@ def across_rates(epochs: pd.DataFrame) -> str:
         verdict = {-1: "it fell", 0: "its direction is not settled", 1: "it rose"}[change.sign]
         told.append(f"{words} by {c.text()} ({verdict})" if change.n else f"{words} it cannot be said")
     title = high.outcome.title(high.epochs)
-    return (
-        f"From {rate_name(rates[0])} to {rate_name(rates[-1])} {title} changed, over pairs of the same seed, {listing(told)}."
-    )
+    change = f"From {rate_name(rates[0])} to {rate_name(rates[-1])} {title} changed"
+    return f"**{change}, over pairs of the same seed, {listing(told)}.**"
 
 
 def cost(benchmark: Benchmark | None) -> str:

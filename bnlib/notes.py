@@ -60,8 +60,8 @@ def span(configs: Sequence[RunConfig]) -> str:
     rates = sorted({config.learning_rate for config in configs})
     return (
         f"**{plural(len(rates), 'learning rate')} from {rate_name(rates[0])} to {rate_name(rates[-1])}** on "
-        f"{DATASETS[c.dataset]}: {plural(seeds, 'pair')} of runs at each, {plural(c.epochs, 'epoch')}, batches of {c.batch_size}, "
-        f"{PRECISIONS[c.precision]}."
+        f"{DATASETS[c.dataset]}: {plural(seeds, 'pair')} of runs at each, {plural(c.epochs, 'epoch')}, "
+        f"batches of {c.batch_size}, {PRECISIONS[c.precision]}."
     )
 
 
@@ -81,11 +81,11 @@ def method(epochs: pd.DataFrame) -> str:
         "[(Fisher, 1935; Hartigan, 1969)](https://doi.org/10.1080/01621459.1969.10501057): they hold however differences are "
         "distributed about their centre, and a run that does not learn makes them wide without making them wrong"
         if seeds >= ENOUGH
-        else f"those of the paired t test, which supposes normal differences; from {ENOUGH} pairs on it is the exact permutation "
-        "test"
+        else f"those of the paired t test, which supposes normal differences; from {ENOUGH} pairs on it is the exact "
+        "permutation test"
     )
     return (
-        f"*How differences are judged.* The seed is the unit, and the arms are paired by it. Intervals of differences are "
+        "*How differences are judged.* The seed is the unit, and the arms are paired by it. Intervals of differences are "
         f"{which}. "
         "A difference is said to be there where its interval excludes zero and its p, adjusted over the rates (Holm, 1979), is "
         "below 5%; else the arms are not told apart."

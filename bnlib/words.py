@@ -13,3 +13,8 @@ def plural(count: int, noun: str) -> str:
 def listing(items: Sequence[str]) -> str:
     """`a`, `a and b`, `a, b and c`."""
     return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"
+
+
+def plain(text: str) -> str:
+    """Markdown without its bold."""
+    return text.replace("**", "")

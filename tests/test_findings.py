@@ -5,11 +5,16 @@ from bnlib.bench import Benchmark
 from tests.test_bench import RATES
 
 
+def told_of(epochs: pd.DataFrame, outcome: outcomes.Outcome, rate: float) -> str:
+    """What is said of one outcome at one rate."""
+    return findings.difference(outcomes.compare(epochs, outcome, rate), outcomes.signs(epochs, outcome)[rate])
+
+
 def test_difference_is_claimed_only_where_its_interval_allows(epochs):
-    told = findings.difference(outcomes.compare(epochs, outcomes.FIRST_LOSS, 0.001))
+    told = told_of(epochs, outcomes.FIRST_LOSS, 0.001)
     # differences -0.10, -0.09, -0.11: mean -0.1, half width 4.302653 * 0.01 / sqrt(3) = 0.0248
     assert told == "The training loss of epoch 1 was lower with batch norm: −0.1000 nats [−0.1248, −0.0752]."
-    unclear = findings.difference(outcomes.compare(epochs, outcomes.TEST_ACCURACY, 0.001))
+    unclear = told_of(epochs, outcomes.TEST_ACCURACY, 0.001)
     # differences +1, 0, -1 points: mean 0, half width 4.302653 * 1 / sqrt(3) = 2.48
     assert (
         unclear == "In test accuracy of epoch 2 these runs do not tell the arms apart: +0.00 percentage points [−2.48, +2.48]."
@@ -18,7 +23,7 @@ def test_difference_is_claimed_only_where_its_interval_allows(epochs):
 
 def test_turned_records_turn_the_finding(epochs):
     turned = epochs.assign(norm=epochs.norm.map({"none": "batch", "batch": "none"}))
-    assert "was higher with batch norm" in findings.difference(outcomes.compare(turned, outcomes.FIRST_LOSS, 0.001))
+    assert "was higher with batch norm" in told_of(turned, outcomes.FIRST_LOSS, 0.001)
     assert findings.headline(turned, 0.001) == (
         "Learning rate 0.001: higher epoch-1 training loss with batch norm, test accuracy not told apart"
     )
@@ -37,7 +42,7 @@ def test_answer_names_every_rate_once_for_each_outcome(epochs):
 
 def test_single_pair_claims_nothing(epochs):
     one = epochs[epochs.seed == 0]
-    told = findings.difference(outcomes.compare(one, outcomes.FIRST_LOSS, 0.001))
+    told = told_of(one, outcomes.FIRST_LOSS, 0.001)
     assert told == "In training loss of epoch 1 these runs do not tell the arms apart: −0.1000 nats, from one pair."
     assert findings.lead(one) == "With one pair of runs at each learning rate, nothing can be told apart from chance."
     assert "hence no intervals" in findings.answer(one)
@@ -66,7 +71,7 @@ def test_stability_counts_diverged_and_unlearned_runs_of_each_arm(diverged_epoch
 
 
 def test_survivors_are_not_passed_off_as_all_pairs(diverged_epochs):
-    told = findings.difference(outcomes.compare(diverged_epochs, outcomes.TEST_ACCURACY, 1000.0))
+    told = told_of(diverged_epochs, outcomes.TEST_ACCURACY, 1000.0)
     assert told.endswith("+75.00 percentage points, from the 1 of 2 pairs that stayed finite.")
 
 
@@ -88,8 +93,8 @@ def test_change_over_rates_is_paired_by_seed(epochs):
     told = findings.across_rates(pd.concat([epochs, worse]))
     fell = "by −10.00 percentage points [−12.48, −7.52] (it fell)"  # -9, -10 and -11
     assert told == (
-        "From 0.001 to 0.01 test accuracy of epoch 2 changed, over pairs of the same seed, "
-        f"without batch norm {fell} and with batch norm {fell}."
+        "**From 0.001 to 0.01 test accuracy of epoch 2 changed, over pairs of the same seed, "
+        f"without batch norm {fell} and with batch norm {fell}.**"
     )
     assert findings.across_rates(epochs) == ""
 

@@ -1,3 +1,4 @@
+import pandas as pd
 import pytest
 
 from bnlib import notes, words
@@ -24,8 +25,10 @@ def test_page_on_mnist_needs_no_notice():
 
 def test_command_makes_these_records(epochs):
     facts = {"epochs": "10", "precision": "fp32", "device": "cpu"}  # runs that diverged have fewer epochs than were asked for
-    assert notes.command(epochs, facts) == (
-        'make report DATASET=mnist LEARNING_RATES="0.001" SEEDS=3 EPOCHS=10 PRECISION=fp32 DEVICE=cpu'
+    span = epochs[epochs.seed < 2].assign(protocol="range", learning_rate=0.1)
+    assert notes.command(pd.concat([epochs, span]), facts) == (
+        'make report DATASET=mnist LEARNING_RATES="0.001" SEEDS=3 EPOCHS=10 STUDY_SEEDS=2 RANGE_RATES="0.1" '
+        "PRECISION=fp32 DEVICE=cpu"
     )
 
 
@@ -43,7 +46,21 @@ def test_runs_done_counts_the_diverged(diverged_epochs):
 def test_limits_follow_the_records(epochs):
     assert "3 seeds at each of 1 rate. The intervals assume" in notes.limits(epochs)
     assert "1 seed at each of 1 rate. No difference on this page has an interval." in notes.limits(epochs[epochs.seed == 0])
-    assert "The answer rests on 2 comparisons" in notes.limits(epochs)
+    many = pd.concat([epochs.assign(seed=epochs.seed + 3 * n) for n in range(3)])
+    assert "roughly normal" not in notes.limits(many)
+
+
+def test_method_is_the_exact_test_only_where_it_can_show_anything(epochs):
+    assert "paired t test" in notes.method(epochs)
+    assert "exact permutation test" in notes.method(pd.concat([epochs.assign(seed=epochs.seed + 3 * n) for n in range(3)]))
+    assert "no difference can be judged" in notes.method(epochs[epochs.seed == 0])
+
+
+def test_chain_and_span_say_what_is_run():
+    chain = paired_configs(seeds=2, dataset="mnist", learning_rate=0.001, later_rates=(0.01,), epochs=3)
+    assert notes.chain(chain).startswith("**The chain, at 0.001 and 0.01 in turn,** on MNIST: 2 pairs of networks, 3 epochs at each")
+    span = [c for rate in (0.1, 0.001) for c in paired_configs(seeds=1, dataset="mnist", learning_rate=rate, epochs=2)]
+    assert notes.span(span).startswith("**2 learning rates from 0.001 to 0.1** on MNIST: 1 pair of runs at each, 2 epochs,")
 
 
 def test_words_agree_with_their_numbers():

@@ -13,6 +13,7 @@ import yaml
 
 from bnlib import execute, findings, paths
 from bnlib.parameters import Parameters
+from bnlib.studies import studies
 from tests.conftest import VARIABLES
 
 ROOT = paths.ROOT
@@ -46,9 +47,15 @@ def test_conda_users_get_the_locked_set():
 
 
 def test_makefile_parameters_exist_in_notebook():
-    known = execute.default_parameters(paths.NOTEBOOKS / "learning_rate.ipynb")
-    singular = {"learning_rates": "learning_rate"}
-    assert {singular.get(name, name) for name in Parameters.model_fields} <= set(known)
+    names = ("learning_rate", "learning_rate_range", "replay")
+    known = {name for notebook in names for name in execute.default_parameters(paths.NOTEBOOKS / f"{notebook}.ipynb")}
+    other = {"learning_rates": "learning_rate", "range_rates": "learning_rates", "study_seeds": "seeds"}
+    assert {other.get(name, name) for name in Parameters.model_fields} <= known
+
+
+def test_studies_give_their_notebooks_parameters_that_they_have():
+    for study in studies(Parameters()):
+        execute.check_parameters(paths.NOTEBOOKS / f"{study.notebook}.ipynb", study.values)
 
 
 def test_makefile_help_names_every_target_people_type():
@@ -70,8 +77,10 @@ class TestNotebook:
             assert bool(cell.outputs) == checked
             assert (cell.execution_count is not None) == checked  # nbval wants a count beside an output
 
-    def test_cells_are_short(self, path):
+    def test_cells_that_readers_see_are_short(self, path):
         for cell in self.cells(path):
+            if "hidden" in cell.metadata.get("tags", []):
+                continue
             lines = cell.source.splitlines()
             assert len(lines) <= 8, lines[0]
 
