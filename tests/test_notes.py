@@ -58,7 +58,9 @@ def test_method_is_the_exact_test_only_where_it_can_show_anything(epochs):
 
 def test_chain_and_span_say_what_is_run():
     chain = paired_configs(seeds=2, dataset="mnist", learning_rate=0.001, later_rates=(0.01,), epochs=3)
-    assert notes.chain(chain).startswith("**The chain, at 0.001 and 0.01 in turn,** on MNIST: 2 pairs of networks, 3 epochs at each")
+    assert notes.chain(chain).startswith(
+        "**The chain, at 0.001 and 0.01 in turn,** on MNIST: 2 pairs of networks, 3 epochs at each"
+    )
     span = [c for rate in (0.1, 0.001) for c in paired_configs(seeds=1, dataset="mnist", learning_rate=rate, epochs=2)]
     assert notes.span(span).startswith("**2 learning rates from 0.001 to 0.1** on MNIST: 1 pair of runs at each, 2 epochs,")
 
