@@ -30,7 +30,7 @@ def answer(epochs: pd.DataFrame) -> str:
     seeds, panels = epochs.seed.nunique(), (outcomes.FIRST_LOSS, outcomes.TEST_ACCURACY)
     last = int(epochs.epoch.max())
     marks = (
-        "Hollow points: pairs of runs; squares: their mean; bars: its paired-t 95% interval."
+        "Hollow points: pairs of runs; squares: their mean; bars: its 95% interval."
         if seeds > 1
         else "One pair of runs at each rate, hence no interval."
     )

@@ -8,8 +8,7 @@ import pandas as pd
 import pytest
 from bs4 import BeautifulSoup
 
-from bnlib import files, paths, pipeline
-from bnlib.parameters import Parameters
+from bnlib import files, parameters, paths, pipeline, records
 from bnlib.pipeline import Pipeline
 from tests.conftest import SMALL, contents, make
 
@@ -31,18 +30,22 @@ def test_report_has_its_pages_data_and_figures(made):
     assert sorted(contents(report)) == [
         "answer-1.svg",
         "answer-2.svg",
+        "data/claims.csv",
         "data/epochs.csv",
         "data/provenance.json",
+        "data/runs.csv",
         "data/timing.csv",
         "index.html",
         "learning-rate-0.001.html",
         "learning-rate-1000.html",
+        "learning-rate-range.html",
+        "replay.html",
     ]
     assert re.search(r"reports/digits/index.html was made in \d+ s", result.stdout)
 
 
 def test_rate_written_twice_is_run_once(made):
-    epochs = pd.read_csv(made[0] / "reports/digits/data/epochs.csv")
+    epochs = records.of(pd.read_csv(made[0] / "reports/digits/data/epochs.csv"), records.CONTROLLED)
     assert sorted(epochs.learning_rate.unique()) == [0.001, 1000]
     assert not epochs.duplicated(["norm", "learning_rate", "seed", "epoch"]).any()
     assert (epochs.groupby(["norm", "learning_rate"]).seed.nunique() == 2).all()
@@ -50,7 +53,7 @@ def test_rate_written_twice_is_run_once(made):
 
 def test_terminal_shows_how_far_the_runs_are(made):
     said = made[1].stderr
-    assert re.search(r"\d+% \|.*\| \d+/16 epochs, \S+ left, rate 1000 \(2/2\), run \d/8, epoch \d/2", said)
+    assert re.search(r"\d+% \|.*\| \d+/\d+ epochs, \S+ left, rate 1000 \(2/2\), run \d+/\d+, epoch \d/2", said)
 
 
 def test_links_between_pages_and_data_lead_somewhere(made):
@@ -68,7 +71,7 @@ def test_page_says_which_data_made_it(made):
 
 def test_numbers_on_the_page_come_from_the_records(made):
     report = made[0] / "reports/digits"
-    epochs = pd.read_csv(report / "data/epochs.csv")
+    epochs = records.of(pd.read_csv(report / "data/epochs.csv"), records.CONTROLLED)
     chosen = epochs[(epochs.learning_rate == 0.001) & (epochs.norm == "batch") & (epochs.epoch == 2)]
     mean = f"{100 * chosen.test_accuracy.mean():.2f}"
     table = BeautifulSoup((report / "index.html").read_text(), "html.parser").find(id="tab-rate-0.001")
@@ -93,16 +96,20 @@ def test_second_report_does_nothing_and_says_so(made):
 
 
 TRAINED = {  # what a report after another one trains: rates 0.001 and 1000 with two seeds and two epochs are there
-    "another rate": ({"LEARNING_RATES": "0.001 0.002"}, "at 0.002", "trained 8 epochs in 4 runs, took 0 epochs from the store"),
+    "another rate": (
+        {"LEARNING_RATES": "0.001 0.002"},
+        "learning rate 0.002",
+        "trained 8 epochs in 4 runs, took 0 epochs from the store",
+    ),
     "more seeds": (
         {"LEARNING_RATES": "0.001", "SEEDS": "4"},
-        "at 0.001",
+        "learning rate 0.001",
         "trained 8 epochs in 4 runs, took 8 epochs from the store",
     ),
     "more epochs": (
         {"LEARNING_RATES": "0.001", "EPOCHS": "3"},
-        "at 0.001",
-        "trained 4 epochs in 4 runs, took 8 epochs from the store",
+        "learning rate 0.001 and replay",
+        "trained 16 epochs in 6 runs, took 14 epochs from the store",  # the chain goes on from the runs at its first rate
     ),
 }
 
@@ -111,11 +118,11 @@ TRAINED = {  # what a report after another one trains: rates 0.001 and 1000 with
 def test_only_what_is_missing_is_trained(variables, rates, said, copied):
     result = make(copied, **variables)
     assert result.returncode == 0, result.stderr
-    assert f"Runs on digits {rates}: " in result.stdout
+    assert f"Runs on digits, {rates}: " in result.stdout
     assert f"Runs: {said}" in result.stdout
     names = variables["LEARNING_RATES"].split()
     pages = {path.name for path in (copied / "reports/digits").glob("*.html")}
-    assert pages == {"index.html", *(f"learning-rate-{name}.html" for name in names)}
+    assert pages == {"index.html", "replay.html", "learning-rate-range.html", *(f"learning-rate-{name}.html" for name in names)}
 
 
 @pytest.mark.long
@@ -127,8 +134,8 @@ def test_edited_plots_train_nothing_and_edited_training_all(made, tmp_path):
         shutil.copy(paths.ROOT / name, root / name)
     shutil.copytree(made[0] / "cache/runs", tmp_path / "cache/runs")
     for module, said in (
-        ("plots", "trained 0 epochs in 0 runs, took 4 epochs"),
-        ("training", "trained 4 epochs in 2 runs, took 0 epochs"),
+        ("plots", "trained 0 epochs in 0 runs, took 24 epochs"),
+        ("training", "trained 16 epochs in 6 runs, took 8 epochs"),
     ):
         with (root / f"bnlib/{module}.py").open("a") as stream:
             stream.write("\n\nEDITED = True\n")
@@ -147,12 +154,13 @@ def test_report_from_an_empty_store_has_the_same_bytes(made, tmp_path):
         assert anew.keys() == before.keys()
 
 
-ALL = ["rates", "report", "pages"]
+ALL = ["studies", "report", "pages"]
 EDITED = {  # what an edited file makes run again
     "plots": ALL,
     "execute": ALL,
     "requirements.lock": ALL,
-    "learning_rate.ipynb": ["rates"],  # and then what its records and its notebook change, if they do
+    "learning_rate.ipynb": ["studies"],
+    "replay.ipynb": ["studies"],  # and then what its records and its notebook change, if they do
     "report.ipynb": ["report", "pages"],
     "render": ["pages"],
     "pipeline": ["pages"],
@@ -164,9 +172,9 @@ EDITED = {  # what an edited file makes run again
 def test_changed_file_is_noticed(name, again, made, monkeypatch):
     monkeypatch.setenv("BNLIB_CACHE", str(made[0] / "cache"))
     monkeypatch.setenv("REPORTS", str(made[0] / "reports"))
-    settings = Parameters(learning_rates=(0.001, 1000.0), seeds=2, epochs=2, dataset="digits")
+    settings = parameters.read({name: value for name, value in SMALL.items() if name != "PYTHON"})
     steps = []
-    for method, step in (("_run_rates", "rates"), ("_render", "pages")):
+    for method, step in (("_run_studies", "studies"), ("_render", "pages")):
         monkeypatch.setattr(Pipeline, method, lambda self, _, step=step: steps.append(step) or [])
     monkeypatch.setattr("bnlib.execute.execute", lambda *_: steps.append("report"))
     monkeypatch.setattr(pipeline.stamps, "write", lambda *_: None)
@@ -233,7 +241,7 @@ def test_failing_notebook_leaves_the_finished_report_as_it_was(copied, monkeypat
     monkeypatch.setenv("BNLIB_CACHE", str(copied / "cache"))
     monkeypatch.setenv("REPORTS", str(copied / "reports"))
     before = contents(copied / "reports")
-    for name in ("DATASET", "LEARNING_RATES", "SEEDS", "EPOCHS"):
+    for name in SMALL:
         monkeypatch.setenv(name, SMALL[name])
     assert pipeline.main() == 1
     assert contents(copied / "reports") == before

@@ -11,9 +11,10 @@ import pandas as pd
 import pytest
 import yaml
 
-from bnlib import execute, findings, paths
+from bnlib import claims, discussion, execute, findings, paths, records
 from bnlib.parameters import Parameters
 from bnlib.studies import studies
+from bnlib.words import plain
 from tests.conftest import VARIABLES
 
 ROOT = paths.ROOT
@@ -102,7 +103,10 @@ class TestNotebook:
 def test_readme_gives_the_answer_of_the_committed_report():
     epochs = pd.read_csv(ROOT / "reports/mnist/data/epochs.csv")
     readme = " ".join((ROOT / "README.md").read_text().split())
-    assert findings.answer(epochs) in readme
+    controlled = records.of(epochs, records.CONTROLLED)
+    assert findings.answer(controlled) in readme
+    assert discussion.verdicts(claims.judge(controlled)) in readme
+    assert plain(discussion.reach(records.of(epochs, records.RANGE))) in readme
 
 
 def test_readme_links_lead_somewhere():
