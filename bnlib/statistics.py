@@ -19,6 +19,7 @@ class Interval:
     low: float
     high: float
     n: int
+    exact: bool = False  # of a permutation test, which draws on the number of pairs where they have no spread
 
     @property
     def bounded(self) -> bool:
@@ -27,8 +28,8 @@ class Interval:
 
     @property
     def flat(self) -> bool:
-        """Whether all values were the same up to rounding: then their spread says nothing of chance."""
-        return self.bounded and self.high - self.low <= 1e-9 * max(abs(self.estimate), 1e-9)
+        """Whether all values were the same up to rounding: then an interval by their spread says nothing of chance."""
+        return not self.exact and self.bounded and self.high - self.low <= 1e-9 * max(abs(self.estimate), 1e-9)
 
     @property
     def sign(self) -> int:
@@ -133,7 +134,7 @@ def exact_interval(differences: Sequence[float]) -> Interval:
     if outside == 0:
         return Interval(float(x.mean()), np.nan, np.nan, n)
     means = np.sort(chosen @ x / chosen.sum(axis=1))
-    return Interval(float(x.mean()), float(means[outside - 1]), float(means[-outside]), n)
+    return Interval(float(x.mean()), float(means[outside - 1]), float(means[-outside]), n, exact=True)
 
 
 def holm(p: Sequence[float]) -> np.ndarray:

@@ -160,7 +160,6 @@ EDITED = {  # what an edited file makes run again
     "execute": ALL,
     "requirements.lock": ALL,
     "learning_rate.ipynb": ["studies"],
-    "replay.ipynb": ["studies"],  # and then what its records and its notebook change, if they do
     "report.ipynb": ["report", "pages"],
     "render": ["pages"],
     "pipeline": ["pages"],

@@ -2,9 +2,23 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 from hypothesis.extra import numpy as hnp
 
-from bnlib.statistics import mean_interval, paired_difference
+from bnlib.statistics import (
+    difference_p,
+    equivalence_p,
+    exact_interval,
+    exact_p,
+    holm,
+    improvement,
+    mean_difference,
+    mean_interval,
+    paired_difference,
+    prediction_interval,
+    share,
+    standardised,
+)
 
 VALUES = hnp.arrays(float, st.integers(2, 20), elements=st.floats(-1e3, 1e3))
 
@@ -80,3 +94,106 @@ def test_interval_covers_the_truth_as_often_as_it_says():
     rng = np.random.default_rng(0)
     hits = sum(i.low <= 1 <= i.high for i in (mean_interval(row) for row in rng.normal(1, 2, size=(4000, 3))))
     assert 0.94 < hits / 4000 < 0.96  # the standard error of this share is 0.0034
+
+
+def test_exact_p_counts_sign_patterns():
+    # Of the 2^3 sign patterns of 1, 2, 3 only two, all plus and all minus, have a mean as far from zero.
+    assert exact_p([1, 2, 3]) == pytest.approx(2 / 8)
+    # 1 + 2 - 3 = 0: every pattern is as far from zero.
+    assert exact_p([1, 2, -3]) == 1
+    assert exact_p([-0.5] * 8) == pytest.approx(2 / 256)
+    assert np.isnan(exact_p([np.nan]))
+
+
+def test_exact_interval_is_between_means_of_subsets():
+    # n = 6: 63 subset means, of which floor(0.025 * 64) = 1 is cut off at either end: from the least value to the largest.
+    interval = exact_interval([6, 1, 5, 2, 4, 3])
+    assert (interval.estimate, interval.low, interval.high, interval.n) == (3.5, 1, 6, 6)
+    # n = 7: 3 of 127 are cut off. The least means are 1, (1 + 2) / 2, (1 + 3) / 2 and 2 itself, (1 + 2 + 3) / 3, ...
+    interval = exact_interval([1, 2, 3, 4, 5, 6, 7])
+    assert (interval.low, interval.high) == (2, 6)
+    assert not exact_interval([1, 2, 3, 4, 5]).bounded
+
+
+@given(st.lists(st.integers(-50, 50), min_size=6, max_size=9))
+def test_exact_interval_leaves_out_zero_just_where_its_test_refuses_it(values):
+    assert bool(exact_interval(values).sign) == (exact_p(values) <= 0.05)
+
+
+def test_exact_interval_covers_the_truth_as_often_as_it_says_even_with_far_values():
+    rng = np.random.default_rng(0)
+    values = 1 + rng.standard_t(2, size=(1500, 8))
+    hits = sum(i.low <= 1 <= i.high for i in map(exact_interval, values))
+    assert 0.94 <= hits / 1500 <= 0.965  # 1 - 12/256 = 95.3%
+
+
+def test_many_pairs_draw_their_sign_patterns():
+    values = np.linspace(-1, 2, 40)
+    interval = exact_interval(values)
+    assert interval.low == pytest.approx(mean_interval(values).low, abs=0.02)
+    assert interval == exact_interval(values)
+
+
+def test_one_run_that_does_not_learn_widens_the_interval_without_hiding_the_sign():
+    values = [-0.1, -0.12, -0.09, -0.11, -0.1, -0.08, -0.13, -2.2]
+    assert mean_interval(values).sign == 0
+    assert mean_difference(values).sign == -1
+
+
+def test_differences_are_judged_exactly_from_seven_pairs_on():
+    values = [1.0, 2.0, 2.5, 3.0, 4.0, 4.5]
+    assert mean_difference(values) == mean_interval(values)
+    assert difference_p(values) == pytest.approx(stats.ttest_1samp(values, 0).pvalue)
+    assert mean_difference([*values, 5.0]) == exact_interval([*values, 5.0])
+    assert difference_p([*values, 5.0]) == exact_p([*values, 5.0])
+    assert np.isnan(difference_p([1.0]))
+
+
+def test_holm_multiplies_the_least_by_all_and_never_falls():
+    assert holm([0.01, 0.04, 0.03]).tolist() == pytest.approx([0.03, 0.06, 0.06])
+    assert holm([0.5, 0.9]).tolist() == [1, 1]
+    adjusted = holm([0.01, np.nan])  # what could not be tested counts as one of the two
+    assert adjusted[0] == pytest.approx(0.02)
+    assert np.isnan(adjusted[1])
+
+
+def test_share_has_wilson_s_interval():
+    # z = 1.959964, n = 10, k = 0: the upper end is z^2 / (n + z^2)
+    z2 = 1.959964**2
+    interval = share(0, 10)
+    assert (interval.estimate, interval.low) == (0, 0)
+    assert interval.high == pytest.approx(z2 / (10 + z2), rel=1e-5)
+    assert share(0, 0).n == 0
+
+
+def test_improvement_counts_ties_half_and_is_unsure_of_them():
+    interval = improvement([1, 2, 0, -1])
+    assert interval.estimate == 2.5 / 4
+    assert (interval.low, interval.high) == (share(2, 4).low, share(3, 4).high)
+
+
+def test_standardised_is_mean_over_spread_with_a_noncentral_interval():
+    d = standardised([1, 2, 3])
+    assert d.estimate == pytest.approx(2)  # mean 2, standard deviation 1
+    for end, probability in ((d.low, 0.975), (d.high, 0.025)):
+        assert stats.nct.cdf(2 * 3**0.5, 2, end * 3**0.5) == pytest.approx(probability, abs=1e-4)
+    assert np.isnan(standardised([1, 1, 1]).estimate)
+
+
+def test_equivalence_needs_narrow_differences_within_the_margin():
+    close = [0.01, -0.02, 0.0, 0.015, -0.01, 0.005, 0.0, -0.005]
+    assert equivalence_p(close, 0.1) < 0.001
+    assert equivalence_p([x * 20 for x in close], 0.1) > 0.05  # not shown: too wide
+    assert equivalence_p([x + 0.2 for x in close], 0.1) > 0.99  # outside
+    # mean 1, standard error 1 / 3 ** 0.5, margin 3: the nearer side is (3 - 1) / se standard errors away
+    assert equivalence_p([0, 1, 2], 3) == pytest.approx(stats.t.sf(2 * 3**0.5, 2))
+
+
+def test_prediction_interval_is_wider_than_that_of_the_mean():
+    # 1, 2, 3: t = 4.302653, standard deviation 1, sqrt(1 + 1/3)
+    interval = prediction_interval([1, 2, 3])
+    assert interval.high - 2 == pytest.approx(4.302653 * (4 / 3) ** 0.5, rel=1e-6)
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=(3000, 6))
+    hits = sum(i.low <= x[5] <= i.high for x in values for i in [prediction_interval(x[:5])])
+    assert 0.94 <= hits / 3000 <= 0.96
