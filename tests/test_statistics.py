@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy import stats
 from hypothesis.extra import numpy as hnp
+from scipy import stats
 
 from bnlib.statistics import (
     difference_p,

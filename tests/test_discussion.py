@@ -1,0 +1,79 @@
+import pandas as pd
+
+from bnlib import claims, discussion, outcomes
+from tests.conftest import make_epochs
+from tests.test_claims import runs
+from tests.test_replay import chain
+
+
+def test_arms_differ_in_three_layers():
+    assert discussion.networks() == "**The arms differ in 3 layers with 448 of 422,090 parameters, and in nothing else.**"
+
+
+def test_each_section_opens_with_its_finding():
+    epochs = runs(gain=0.6)
+    told = [
+        f(epochs) for f in (discussion.each_rate, discussion.soon, discussion.steady, discussion.own_rates, discussion.general)
+    ]
+    assert all(text.startswith("**") for text in told)
+    assert "Training loss of epoch 1 is lower with batch norm at 0.001, 0.005 and 0.01" in told[0]
+    assert "98.5% sooner at 0.001, 0.005 and 0.01" in told[1]
+    assert "fluctuates less with batch norm at 0.001, 0.005 and 0.01" in told[2]
+    assert "are higher with batch norm: +" in told[3]
+    assert "narrower with batch norm at 0.001, 0.005 and 0.01" in told[4]
+
+
+def test_turned_records_turn_what_is_said():
+    turned = runs(gain=0.6).assign(norm=lambda t: t.norm.map({"none": "batch", "batch": "none"}))
+    assert "98.5% later at 0.001, 0.005 and 0.01" in discussion.soon(turned)
+    assert "fluctuates more with batch norm" in discussion.steady(turned)
+    assert "wider with batch norm" in discussion.general(turned)
+
+
+def test_nothing_is_told_apart_whose_adjusted_p_is_not_small():
+    cells = {
+        (norm, 0.001): {s: [(1.0, 0.98 + 0.001 * (s % 3) * (norm == "batch"))] for s in range(8)} for norm in ("none", "batch")
+    }
+    epochs = make_epochs(cells)
+    assert outcomes.signs(epochs, outcomes.TEST_ACCURACY) == {0.001: 0}  # three of eight pairs are ties: p = 2 / 2^5
+    assert "test accuracy of epoch 1 is not told apart at 0.001" in discussion.each_rate(epochs)
+
+
+def test_equality_is_claimed_only_where_it_is_tested():
+    close = {s: [(1.0, 0.98 + 0.00001 * s)] for s in range(8)}
+    epochs = make_epochs({("none", 0.001): close, ("batch", 0.001): {s: [(1.0, 0.98 + 0.00002 * (s % 2))] for s in range(8)}})
+    assert "is shown at 0.001" in discussion.equal(epochs)
+    assert "is shown at no rate" in discussion.equal(runs(gain=0.6))
+
+
+def test_reach_gives_both_ranges_and_their_ratio(span):
+    told = discussion.reach(span)
+    assert "without batch norm 0.001 and with batch norm 0.001 to 0.01" in told
+    assert "the largest usable rate is 31.6 [" in told
+    assert "over 2 seeds" in told
+    assert "steps of about 10.0" in told
+
+
+def test_verdicts_are_counted_by_kind():
+    told = discussion.verdicts(claims.judge(runs(gain=0.6)))
+    assert told == (
+        "**Of the original's 8 claims these runs leave 6 supported (1, 2, 3, 4, 6 and 7), 1 not shown by these data (5) and "
+        "1 not tested (8).**"
+    )
+
+
+def test_replay_counts_published_figures_inside_its_band():
+    told = discussion.replayed(chain(), "mnist")
+    assert told.startswith(
+        "**Of the 60 epochs that the original printed, 60 training losses and 60 training accuracies lie where"
+    )
+    assert "6 of its 6 test accuracies" in told
+    assert "are of MNIST" in discussion.replayed(chain(), "digits")
+    assert "no interval" in discussion.replayed(chain({0: 1.0}), "mnist")
+
+
+def test_order_sets_original_replay_and_fresh_start_side_by_side():
+    fresh = make_epochs({("none", 0.005): {0: [(0.3, 0.9)]}, ("batch", 0.005): {0: [(0.1, 0.9)]}})
+    told = discussion.order(pd.concat([chain(), fresh]))
+    assert "at 0.005 without batch norm 0.0190 in the original, 0.0190 in the replay, 0.3000 afresh" in told
+    assert "at 0.005 with batch norm 0.0046 in the original, 0.0046 in the replay, 0.1000 afresh" in told
