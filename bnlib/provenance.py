@@ -41,7 +41,9 @@ def describe(configs: list, data) -> dict[str, str]:
     environment = store.environment(config.device)
     stated = ("processor", "processor features", "instruction set", "accelerator", "threads per run")
     return {
-        "data set": f"{data.name}, {len(data.train):,} training and {len(data.test):,} test images",
+        "data set": data.name,
+        "training images": str(len(data.train)),
+        "test images": str(len(data.test)),
         "SHA-256 of the data": data.checksum,
         "seeds": ", ".join(str(seed) for seed in sorted({c.seed for c in configs})),
         "epochs": str(config.epochs),
