@@ -42,7 +42,7 @@ help: ## Show this list
 	@echo "             STUDY_SEEDS=$(STUDY_SEEDS) RANGE_RATES=\"$(RANGE_RATES)\""
 	@echo "             PYTHON=$(or $(PYTHON),.venv) SCHEDULER=$(or $(SCHEDULER),none)"
 
-report: $(ENV) ## Run what is missing and render the pages (DATASET, LEARNING_RATES, SEEDS, EPOCHS, ...)
+report: $(ENV) ## Run what is missing and render the pages (DATASET, LEARNING_RATES, SEEDS, ...; KEEP=1 states the time)
 	@$(PY) -m bnlib.pipeline
 
 test: $(ENV) ## Unit, end-to-end and notebook tests

@@ -203,9 +203,11 @@ def covariate_shift(epochs: pd.DataFrame) -> Claim:
         "The cause: less internal covariate shift",
         "Batch norm helps because it reduces internal covariate shift: layers see inputs whose distribution moves less.",
         "The shift would have to be measured, and changed while all else is kept; no run here does.",
-        note="Ioffe & Szegedy (2015) proposed the explanation. Santurkar et al. (2018) found the gain to remain when noise "
-        "that shifts the distributions was put in after batch norm, and saw a smoother loss surface instead; Bjorck et al. "
-        "(2018) trace the gain to the larger learning rates that batch norm allows.",
+        note="[Ioffe & Szegedy (2015)](https://arxiv.org/abs/1502.03167) proposed the explanation. "
+        "[Santurkar et al. (2018)](https://arxiv.org/abs/1805.11604) found the gain to remain when noise that shifts the "
+        "distributions was put in after batch norm, and saw a smoother loss surface instead; "
+        "[Bjorck et al. (2018)](https://arxiv.org/abs/1806.02375) trace the gain to the larger learning rates that batch norm "
+        "allows.",
     )
 
 

@@ -176,21 +176,18 @@ def replayed(epochs: pd.DataFrame, dataset: str) -> str:
 
 
 def order(epochs: pd.DataFrame) -> str:
-    """How the chain's first epochs at the later rates compare with those of a fresh start, and with the original's."""
-    chained, fresh = records.of(epochs, records.REPLAY), records.of(epochs, records.CONTROLLED)
-    published, told = replay.published(), []
-    for rate in CHAIN:
-        if rate not in set(fresh.learning_rate):
-            continue
-        for norm, words in ARMS.items():
-            means = [outcomes.per_seed(table, outcomes.FIRST_LOSS, rate)[norm].median() for table in (chained, fresh)]
-            row = published[(published.learning_rate == rate) & (published.norm == norm) & (published.epoch == 1)].iloc[0]
-            numbers = [outcomes.FIRST_LOSS.number(value) for value in (row.train_loss, *means)]
-            told.append(
-                f"at {rate_name(rate)} {words} {numbers[0]} in the original, {numbers[1]} in the replay, {numbers[2]} afresh"
-            )
+    """What in the original's first epochs at its last rate is the order's doing."""
+    rate = CHAIN[-1]
+    rows = replay.first_losses(epochs).query("learning_rate == @rate")
+    told = []
+    for row in rows.itertuples():
+        original, replayed, fresh = (outcomes.FIRST_LOSS.number(value) for value in (row.published, row.replayed, row.fresh))
+        told.append(
+            f"{ARMS[row.norm]} {original} in the original and {replayed} in the replay, but {fresh} after a fresh start"
+        )
+    seen = f"Training loss of the first epoch at {rate_name(rate)} is {listing(told)}. " if told else ""
     return (
-        f"Training loss of epoch 1, in medians over seeds: {'; '.join(told)}. The fresh start is what a learning rate by "
-        "itself gives; the original's later rates go on from trained weights, so its comparison across rates shows the rate "
-        "and the order in which it was tried in one."
+        f"{seen}The fresh start is what a learning rate by itself gives; the original's later rates go on from trained "
+        "weights, so its comparison across rates shows the rate and the order in which it was tried in one. Its comparison of "
+        "the arms at one rate is touched too: each arm goes on from what it had reached before."
     )

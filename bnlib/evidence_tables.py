@@ -9,7 +9,7 @@ from bnlib import convergence, outcomes, rate_range
 from bnlib.claims import Claim, Part
 from bnlib.config import rate_name
 from bnlib.outcomes import Outcome
-from bnlib.statistics import Interval, equivalence_p, holm, mean_difference, mean_interval
+from bnlib.statistics import ENOUGH, Interval, equivalence_p, holm, mean_difference, mean_interval
 from bnlib.style import ARMS
 from bnlib.tables import Table, interval
 
@@ -101,8 +101,8 @@ def steadiness(epochs: pd.DataFrame) -> Table:
         rows.append([*row, *(lost_share(lost.loc[(norm, rate)]) for norm in ARMS)])
     caption = (
         "Standard deviation of the last test accuracy between seeds; mean size of the change of test accuracy from one epoch "
-        f"to the next from epoch {outcomes.SETTLED} on, with its 95% interval, and its paired difference with the exact "
-        f"interval; share of runs that diverged or ended below {outcomes.LEARNED:.0%}, with its Wilson interval. All but that "
+        f"to the next from epoch {outcomes.SETTLED} on, with its 95% interval, and its paired difference with its "
+        f"own; share of runs that diverged or ended below {outcomes.LEARNED:.0%}, with its Wilson interval. All but that "
         "share in percentage points. A lost run has no fluctuation, and its pair no difference."
     )
     columns = ["rate", "spread without", "with", "fluctuation without", "with", "difference", "lost without", "with"]
@@ -173,7 +173,8 @@ def parts(claim: Claim) -> Table:
     ]
     caption = (
         f"Claim {claim.number}, part by part: the mean over pairs, with minus without batch norm, its 95% interval, and "
-        "p of no difference, adjusted over rates."
+        "p of no difference, adjusted over rates; both of the exact test, or with fewer than "
+        f"{ENOUGH} pairs of the paired t."
     )
     return Table(f"claim-{claim.number}", caption, ["what", "should be", "mean", "p", "pairs", "shown"], rows)
 

@@ -1,5 +1,6 @@
 """`make report`: data, then the notebooks that train, then the report's, then the pages; only what is not up to date."""
 
+import os
 import sys
 import tempfile
 import time
@@ -98,16 +99,16 @@ class Pipeline:
 
     def _make_report(self) -> bool:
         folders = [self._folder(study) for study in self.studies]
-        benchmark = paths.benchmark()
+        took, kept = self.report / "took.json", os.environ.get("KEEP", "0") not in ("", "0")
         inputs = self.common | {
             "notebook": stamps.sources([paths.NOTEBOOKS / "report.ipynb"]),
-            "benchmark": stamps.sources([benchmark] if benchmark.exists() else []),
+            "kept": stamps.sources(path for path in (paths.benchmark(), took) if path.exists()),
             "records": [stamps.sources(_files(folder)) for folder in folders],
             "fell_back": self.fell_back,
         }
         output = self.executed / "report.ipynb"
         stamp = output.with_suffix(".json")
-        if stamps.is_fresh(stamp, inputs):
+        if stamps.is_fresh(stamp, inputs) and not kept:
             return False
         from bnlib import evidence, records
         from bnlib.execute import execute
@@ -116,7 +117,11 @@ class Pipeline:
         made = records.join(records.load(folder) for folder in folders)
         records.save(made, self.results)
         evidence.save(records.of(made.epochs, records.CONTROLLED), self.results)
-        provenance.save(provenance.joined({study.label: self._folder(study) for study in self.studies}), self.results)
+        if kept:
+            provenance.keep_time(made, took)
+            inputs["kept"] |= stamps.sources([took])
+        facts = provenance.joined({study.label: self._folder(study) for study in self.studies})
+        provenance.save(facts | provenance.kept_time(made, took), self.results)
         with paths.variables({"BNLIB_RESULTS": str(self.results)}):
             execute(paths.NOTEBOOKS / "report.ipynb", output, {"dataset": self.dataset, "fell_back": self.fell_back})
         stamps.write(stamp, inputs, [output, *_files(self.results)])

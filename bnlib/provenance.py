@@ -1,5 +1,6 @@
 """What a result hangs on besides its configuration: versions, the machine, the data's checksum."""
 
+import hashlib
 import importlib.metadata
 import json
 import platform
@@ -67,6 +68,24 @@ def joined(folders: Mapping[str, Path]) -> dict[str, str]:
         f"seeds, {label.lower()}": facts["seeds"] for label, facts in all_facts.items() if facts["seeds"] != first["seeds"]
     }
     return first | others
+
+
+def keep_time(records, path: Path) -> None:
+    """Keeps how long the runs trained, for the report on these very records; a run that two protocols share counts once."""
+    run = ["norm", "learning_rate", "seed", "epoch", "train_seconds"]
+    seconds = records.timing.drop_duplicates(run).train_seconds.sum()
+    files.write(path, json.dumps({"records": _digest(records), "seconds": float(seconds)}, indent=1) + "\n")
+
+
+def kept_time(records, path: Path) -> dict[str, str]:
+    """What `keep_time` kept, as a fact; none where it was of other records."""
+    if not path.exists() or (said := json.loads(path.read_text()))["records"] != _digest(records):
+        return {}
+    return {"training time": f"{said['seconds'] / 3600:.1f} hours of one core, evaluation and rendering not counted"}
+
+
+def _digest(records) -> str:
+    return hashlib.sha256(records.epochs.to_csv(index=False).encode()).hexdigest()
 
 
 def save(facts: dict[str, str], folder: Path) -> None:

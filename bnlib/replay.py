@@ -102,6 +102,24 @@ def _band(values: np.ndarray, error: bool) -> tuple[float, float, float]:
     return (values.mean(), 1 - high, 1 - low) if error else (values.mean(), low, high)
 
 
+def first_losses(epochs: pd.DataFrame) -> pd.DataFrame:
+    """Training loss of the first epoch at each rate that was also run afresh, in medians over seeds.
+
+    Args:
+        epochs: records of the protocols `replay` and `controlled`.
+
+    Returns:
+        Columns learning_rate, norm, published, replayed, fresh.
+    """
+    chained, controlled = (epochs[epochs.protocol == protocol] for protocol in ("replay", "controlled"))
+    table, rows = published().query("epoch == 1").set_index(["learning_rate", "norm"]).train_loss, []
+    for rate in CHAIN:
+        for norm in ARMS if rate in set(controlled.learning_rate) else ():
+            medians = [outcomes.per_seed(t, outcomes.FIRST_LOSS, rate)[norm].median() for t in (chained, controlled)]
+            rows.append((rate, norm, table[rate, norm], *medians))
+    return pd.DataFrame(rows, columns=["learning_rate", "norm", "published", "replayed", "fresh"])
+
+
 def effects(controlled: pd.DataFrame, replayed: pd.DataFrame, outcome: Outcome) -> pd.DataFrame:
     """What moves an outcome from the chain's first rate to each later one: the rate itself, or having been trained before.
 

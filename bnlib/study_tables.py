@@ -46,6 +46,17 @@ def _beside(row, column: str, write: Callable[[float], str]) -> list[str]:
     return [write(getattr(row, column)), f"{write(mean)} [{write(low)}, {write(high)}]", "yes" if inside else "no"]
 
 
+def first_losses(epochs: pd.DataFrame) -> Table:
+    """The first epoch at each rate: in the original, in its replay, and afresh."""
+    write = outcomes.FIRST_LOSS.number
+    rows = [
+        [f"{rate_name(row.learning_rate)}, {ARMS[row.norm].label}", *map(write, (row.published, row.replayed, row.fresh))]
+        for row in replay.first_losses(epochs).itertuples()
+    ]
+    caption = "Training loss of the first epoch at each rate, in nats, in the order of the chain; ours in medians over seeds."
+    return Table("first-losses", caption, ["rate, arm", "original", "replay", "fresh start"], rows)
+
+
 def effects(controlled: pd.DataFrame, chain: pd.DataFrame) -> Table:
     """What in the chain's changes from its first rate to a later one is the rate's doing, and what the order's."""
     rows = []

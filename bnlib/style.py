@@ -102,6 +102,8 @@ def spread(ax: Axes, threshold: float | None) -> None:
         ax.xaxis.set_major_locator(MaxNLocator(5))
         return
     ax.set_xscale("symlog", linthresh=threshold, linscale=1.5)
+    ax.margins(x=0.08)
+    ax.autoscale_view()
     decades, (low, high) = threshold * 10.0 ** np.arange(4), ax.get_xlim()
     ticks = [tick for tick in (*-decades[::-1], 0, *decades) if low <= tick <= high]
     ax.xaxis.set_major_locator(FixedLocator(ticks))

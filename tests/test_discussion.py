@@ -1,6 +1,6 @@
 import pandas as pd
 
-from bnlib import claims, discussion, outcomes
+from bnlib import claims, discussion, outcomes, study_tables
 from tests.conftest import make_epochs
 from tests.test_claims import runs
 from tests.test_replay import chain
@@ -74,6 +74,13 @@ def test_replay_counts_published_figures_inside_its_band():
 
 def test_order_sets_original_replay_and_fresh_start_side_by_side():
     fresh = make_epochs({("none", 0.005): {0: [(0.3, 0.9)]}, ("batch", 0.005): {0: [(0.1, 0.9)]}})
-    told = discussion.order(pd.concat([chain(), fresh]))
-    assert "at 0.005 without batch norm 0.0190 in the original, 0.0190 in the replay, 0.3000 afresh" in told
-    assert "at 0.005 with batch norm 0.0046 in the original, 0.0046 in the replay, 0.1000 afresh" in told
+    both = pd.concat([chain(), fresh])
+    told = discussion.order(both)
+    assert told.startswith(
+        "Training loss of the first epoch at 0.005 is without batch norm 0.0190 in the original and 0.0190 in the replay, but "
+        "0.3000 after a fresh start and with batch norm 0.0046 in the original"
+    )
+    assert study_tables.first_losses(both).rows == [
+        ["0.005, without batch norm", "0.0190", "0.0190", "0.3000"],
+        ["0.005, with batch norm", "0.0046", "0.0046", "0.1000"],
+    ]
