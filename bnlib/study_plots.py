@@ -110,8 +110,8 @@ def chain(epochs: pd.DataFrame, norm: str, ax: Axes) -> Axes:
         if position and len(started):
             middle = started.groupby("epoch").train_loss.median()
             ax.plot(before + middle.index, middle, color=INK, linestyle=":", linewidth=1.2)
-            ax.annotate(" fresh start", (before + 1, middle.iloc[0]), fontsize=8, va="bottom")
-        ax.annotate(f"at {rate_name(rate)}", (before + 0.8, 0.03), xycoords=("data", "axes fraction"), fontsize=8)
+            ax.annotate(" fresh start", (before + 1, middle.iloc[0]), fontsize=8, va="bottom", color=INK)
+        ax.annotate(f"at {rate_name(rate)}", (before + 0.8, 0.03), xycoords=("data", "axes fraction"), fontsize=8, color=INK)
         if position:
             ax.axvline(before + 0.5, color=INK, linewidth=0.6, alpha=0.5)
         first = rows.iloc[0]

@@ -82,7 +82,7 @@ def rates(epochs: pd.DataFrame) -> Table:
         for norm in ARMS:
             mark = " usable" if rate in good[norm] else ""
             row += [outcomes.LAST_LOSS.number(loss[norm].mean())]
-            row += [outcomes.TEST_ACCURACY.number(accuracy.loc[norm, rate].mean()) + mark, lost_share(lost.loc[(norm, rate)])]
+            row += [outcomes.TEST_ACCURACY.number(accuracy.loc[norm][rate].mean()) + mark, lost_share(lost.loc[(norm, rate)])]
         rows.append(row)
     caption = (
         f"Runs of {int(epochs.epoch.max())} epochs, {epochs.seed.nunique()} seeds: mean training loss of the last epoch (nats, "

@@ -94,15 +94,15 @@ def diverged_epochs():
 
 @pytest.fixture
 def span():
-    """Two seeds of two epochs at three rates. Without: good at 0.001 alone; with: to 0.01 in one seed, to 0.1 in the other."""
+    """Two seeds of two epochs at three rates. Without: good at 0.001 alone; with: to 0.01 in one seed, to 1 in the other."""
     return make_epochs(
         {
             ("none", 0.001): {0: [(1, 0.9), (0.1, 0.980)], 1: [(1, 0.9), (0.1, 0.980)]},
             ("none", 0.01): {0: [(1, 0.9), (0.3, 0.960)], 1: [(1, 0.9), (0.3, 0.960)]},
-            ("none", 0.1): {0: [(np.nan, np.nan)], 1: [(2.3, 0.1), (2.3, 0.1)]},
+            ("none", 1.0): {0: [(np.nan, np.nan)], 1: [(2.3, 0.1), (2.3, 0.1)]},
             ("batch", 0.001): {0: [(1, 0.9), (0.1, 0.990)], 1: [(1, 0.9), (0.1, 0.990)]},
             ("batch", 0.01): {0: [(1, 0.9), (0.1, 0.985)], 1: [(1, 0.9), (0.1, 0.985)]},
-            ("batch", 0.1): {0: [(1, 0.9), (0.2, 0.900)], 1: [(1, 0.9), (0.2, 0.981)]},
+            ("batch", 1.0): {0: [(1, 0.9), (0.2, 0.900)], 1: [(1, 0.9), (0.2, 0.981)]},
         }
     )
 

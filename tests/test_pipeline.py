@@ -114,6 +114,7 @@ TRAINED = {  # what a report after another one trains: rates 0.001 and 1000 with
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("variables", "rates", "said"), TRAINED.values(), ids=TRAINED)
 def test_only_what_is_missing_is_trained(variables, rates, said, copied):
     result = make(copied, **variables)
@@ -247,6 +248,7 @@ def test_failing_notebook_leaves_the_finished_report_as_it_was(copied, monkeypat
     assert (copied / "cache/executed/digits/report.failed.ipynb").exists()
 
 
+@pytest.mark.long
 def test_fall_back_is_said_on_the_terminal_and_on_the_page(made, monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(pipeline.raw, "_download", lambda name, root: "no network")
     for name, value in (SMALL | {"DATASET": "auto", "LEARNING_RATES": "0.001"}).items():

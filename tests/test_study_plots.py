@@ -20,9 +20,9 @@ def test_range_figures_give_each_rate_of_each_arm(span):
     loss, accuracy, lost = (
         draw(span, ax=plots.axes()) for draw in (study_plots.range_loss, study_plots.range_accuracy, study_plots.range_lost)
     )
-    assert "0.001: 0.1000, 0.01: 0.3000, 0.1: 2.3000" in loss.alt
-    assert "without batch norm 0.001: 98.00, 0.01: 96.00, 0.1: 10.00" in accuracy.alt
-    assert "without batch norm 0.001: 0%, 0.01: 0%, 0.1: 100%" in lost.alt
+    assert "0.001: 0.1000, 0.01: 0.3000, 1: 2.3000" in loss.alt
+    assert "without batch norm 0.001: 98.00, 0.01: 96.00, 1: 10.00" in accuracy.alt
+    assert "without batch norm 0.001: 0%, 0.01: 0%, 1: 100%" in lost.alt
 
 
 @pytest.mark.parametrize("norm", ["none", "batch"])
