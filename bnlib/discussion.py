@@ -49,8 +49,13 @@ def each_rate(epochs: pd.DataFrame) -> str:
     return f"**Training loss of epoch 1 is {loss}; test accuracy of epoch {last} is {accuracy}** (adjusted over the rates)."
 
 
-def equal(epochs: pd.DataFrame) -> str:
-    """At which rates the arms' test accuracies are shown to be equal up to the margin."""
+def sure(epochs: pd.DataFrame) -> str:
+    """Where the final training loss tells the arms apart, and where their test accuracies are equal up to the margin."""
+    loss = _direction(epochs, outcomes.LAST_LOSS, ("lower with batch norm", "higher with batch norm"), "not told apart")
+    return f"**Training loss of epoch {int(epochs.epoch.max())} is {loss}.** {_equal(epochs)}"
+
+
+def _equal(epochs: pd.DataFrame) -> str:
     tables = {rate: outcomes.compare(epochs, outcomes.TEST_ACCURACY, rate).pairs for rate in outcomes.rates(epochs)}
     p = holm([equivalence_p(pairs, MARGIN) for pairs in tables.values()])
     shown = [rate for rate, value in zip(tables, p, strict=True) if value < LEVEL]

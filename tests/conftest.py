@@ -145,7 +145,7 @@ def make(folder: Path, *goals: str, root: Path = paths.ROOT, **variables: str) -
     } | places
     command = ["make", "--no-print-directory", *(goals or ("report",)), f"REPORTS={places['REPORTS']}", *arguments]
     command.append(f"DATA_DIR={places['DATA_DIR']}")
-    return subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, timeout=300)
+    return subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, timeout=600)
 
 
 def contents(folder: Path) -> dict[str, str]:

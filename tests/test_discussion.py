@@ -42,8 +42,8 @@ def test_nothing_is_told_apart_whose_adjusted_p_is_not_small():
 def test_equality_is_claimed_only_where_it_is_tested():
     close = {s: [(1.0, 0.98 + 0.00001 * s)] for s in range(8)}
     epochs = make_epochs({("none", 0.001): close, ("batch", 0.001): {s: [(1.0, 0.98 + 0.00002 * (s % 2))] for s in range(8)}})
-    assert "is shown at 0.001" in discussion.equal(epochs)
-    assert "is shown at no rate" in discussion.equal(runs(gain=0.6))
+    assert "is shown at 0.001" in discussion.sure(epochs)
+    assert "is shown at no rate" in discussion.sure(runs(gain=0.6))
 
 
 def test_reach_gives_both_ranges_and_their_ratio(span):

@@ -16,8 +16,8 @@ from bnlib import paths
 from tests.conftest import contents, make
 
 KILLS = 20
-SETTINGS = {"LEARNING_RATES": "0.001", "SEEDS": "1", "EPOCHS": "40"}
-LONGEST = 25.0  # seconds until a kill: about as long as the report takes
+SETTINGS = {"LEARNING_RATES": "0.001", "SEEDS": "1", "EPOCHS": "10"}
+LONGEST = 30.0  # seconds until a kill; a report takes two or three times as long
 PATIENCE = 60.0  # seconds for a report to end when one of its processes is gone
 
 TARGETS = {  # what of a process's command line tells it
