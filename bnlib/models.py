@@ -3,7 +3,7 @@
 from collections import OrderedDict
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 # The one place to add a norm: its name, the layer after a convolution and the layer after a linear layer,
 # each made from a number of channels. `None`: nothing is put there.
@@ -11,6 +11,13 @@ NORMS = {
     "none": (None, None),
     "batch": (nn.BatchNorm2d, nn.BatchNorm1d),
 }
+
+
+class Flatten(nn.Flatten):
+    """`nn.Flatten`, from oneDNN's layout too; its output is in torch's."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.to_dense() if x.is_mkldnn else x)
 
 
 class ConvNet(nn.Sequential):
@@ -48,7 +55,7 @@ class ConvNet(nn.Sequential):
             "norm2": after_conv and after_conv(64),
             "pool2": nn.MaxPool2d(2),
             "relu2": nn.ReLU(),
-            "flatten": nn.Flatten(),
+            "flatten": Flatten(),
             "linear1": linear1,
             "norm3": after_linear and after_linear(128),
             "relu3": nn.ReLU(),

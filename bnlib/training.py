@@ -134,7 +134,7 @@ def make_step(model: nn.Module, optimizer: torch.optim.Optimizer, train: Split, 
         images, labels = train.images[batch], train.labels[batch]
         optimizer.zero_grad()
         with autocast(config.device, config.precision):
-            logits = model(images)
+            logits = model(laid_out(images, config.precision))
         loss = F.cross_entropy(logits.float(), labels)
         loss.backward()
         optimizer.step()
@@ -179,7 +179,7 @@ def evaluate(model: nn.Module, images: Tensor, labels: Tensor, precision: str = 
     try:
         for x, y in zip(images.split(EVALUATION_BATCH), labels.split(EVALUATION_BATCH), strict=True):
             with autocast(images.device.type, precision):
-                logits = model(x)
+                logits = model(laid_out(x, precision))
             losses.append(F.cross_entropy(logits.float(), y, reduction="sum"))
             correct.append((logits.argmax(1) == y).sum())
     finally:
@@ -196,9 +196,25 @@ def epoch_order(seed: int, epoch: int, n: int) -> Tensor:
 
 
 def to_device(split: Split, config: RunConfig) -> Split:
-    """The split resident on the run's device, images in the memory format that its convolutions want."""
+    """The split resident on the run's device, images in the memory format that convolutions want outside `laid_out`."""
     images = split.images.to(config.device, memory_format=torch.channels_last)
     return Split(images, split.labels.to(config.device))
+
+
+def laid_out(images: Tensor, precision: str) -> Tensor:
+    """The batch in the memory layout in which a network passes through it fastest.
+
+    On x86 processors in fp32 that is oneDNN's own: its max-pooling keeps positions in one byte instead of eight, and its
+    batch norm reads its input less often. Autocast knows no such tensors.
+    """
+    if images.device.type == "cpu" and images.dtype == torch.float32 and precision == "fp32" and has_onednn():
+        return images.to_mkldnn()
+    return images
+
+
+def has_onednn() -> bool:
+    """Whether torch comes with oneDNN, on a processor for which oneDNN writes kernels of its own."""
+    return torch.backends.mkldnn.is_available() and torch.backends.cpu.get_cpu_capability().startswith("AVX")
 
 
 def autocast(device: str, precision: str) -> contextlib.AbstractContextManager:
