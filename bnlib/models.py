@@ -1,5 +1,6 @@
 """The two arms: one small CNN with and without batch normalisation."""
 
+import itertools
 from collections import OrderedDict
 
 import torch
@@ -12,9 +13,11 @@ NORMS = {
     "batch": (nn.BatchNorm2d, nn.BatchNorm1d),
 }
 
+KNOW_ONEDNN = (nn.Conv2d, nn.BatchNorm2d, nn.MaxPool2d, nn.ReLU)  # layers that pass tensors on in oneDNN's memory layout
+
 
 class Flatten(nn.Flatten):
-    """`nn.Flatten`, from oneDNN's layout too; its output is in torch's."""
+    """`nn.Flatten` that leaves oneDNN's memory layout, where its input has it."""
 
     def forward(self, x: Tensor) -> Tensor:
         return super().forward(x.to_dense() if x.is_mkldnn else x)
@@ -69,6 +72,12 @@ def build(norm: str, seed: int) -> ConvNet:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return ConvNet(norm)
+
+
+def takes_onednn(model: nn.Module) -> bool:
+    """Whether `model` takes images in oneDNN's memory layout: both arms do, a norm that is not torch's may not."""
+    layers = itertools.takewhile(lambda layer: type(layer) is not Flatten, model.children())
+    return isinstance(model, ConvNet) and all(type(layer) in KNOW_ONEDNN and getattr(layer, "affine", True) for layer in layers)
 
 
 def count_parameters(model: nn.Module) -> int:

@@ -133,9 +133,8 @@ def make_step(model: nn.Module, optimizer: torch.optim.Optimizer, train: Split, 
     def step(batch: Tensor) -> tuple[Tensor, Tensor]:
         images, labels = train.images[batch], train.labels[batch]
         optimizer.zero_grad()
-        with autocast(config.device, config.precision):
-            logits = model(laid_out(images, config.precision))
-        loss = F.cross_entropy(logits.float(), labels)
+        logits = forward(model, images, config.precision)
+        loss = F.cross_entropy(logits, labels)
         loss.backward()
         optimizer.step()
         return loss.detach(), (logits.argmax(1) == labels).sum()
@@ -178,9 +177,8 @@ def evaluate(model: nn.Module, images: Tensor, labels: Tensor, precision: str = 
     losses, correct = [], []
     try:
         for x, y in zip(images.split(EVALUATION_BATCH), labels.split(EVALUATION_BATCH), strict=True):
-            with autocast(images.device.type, precision):
-                logits = model(laid_out(x, precision))
-            losses.append(F.cross_entropy(logits.float(), y, reduction="sum"))
+            logits = forward(model, x, precision)
+            losses.append(F.cross_entropy(logits, y, reduction="sum"))
             correct.append((logits.argmax(1) == y).sum())
     finally:
         model.train(was_training)
@@ -196,31 +194,28 @@ def epoch_order(seed: int, epoch: int, n: int) -> Tensor:
 
 
 def to_device(split: Split, config: RunConfig) -> Split:
-    """The split resident on the run's device, images in the memory format that convolutions want outside `laid_out`."""
+    """The split resident on the run's device, images in the memory format that its convolutions want."""
     images = split.images.to(config.device, memory_format=torch.channels_last)
     return Split(images, split.labels.to(config.device))
 
 
-def laid_out(images: Tensor, precision: str) -> Tensor:
-    """The batch in the memory layout in which a network passes through it fastest.
+def forward(model: nn.Module, images: Tensor, precision: str) -> Tensor:
+    """The logits of a batch, (B, 10) float32; with `bf16` the matrix products are in bfloat16.
 
-    On x86 processors in fp32 that is oneDNN's own: its max-pooling keeps positions in one byte instead of eight, and its
-    batch norm reads its input less often. Autocast knows no such tensors.
+    On x86 processors a network in fp32 gets the images in oneDNN's own memory layout, in which max-pooling and batch norm are
+    faster; its layers pass that layout on. Autocast cannot cast such tensors.
     """
-    if images.device.type == "cpu" and images.dtype == torch.float32 and precision == "fp32" and has_onednn():
-        return images.to_mkldnn()
-    return images
-
-
-def has_onednn() -> bool:
-    """Whether torch comes with oneDNN, on a processor for which oneDNN writes kernels of its own."""
-    return torch.backends.mkldnn.is_available() and torch.backends.cpu.get_cpu_capability().startswith("AVX")
-
-
-def autocast(device: str, precision: str) -> contextlib.AbstractContextManager:
-    """Runs the matrix products in bfloat16 where `precision` is `bf16`, else changes nothing."""
     # No cache of cast weights: each is used once a step, and a captured graph must not refer to one.
-    return torch.autocast(device, dtype=torch.bfloat16, enabled=precision == "bf16", cache_enabled=False)
+    with torch.autocast(images.device.type, dtype=torch.bfloat16, enabled=precision == "bf16", cache_enabled=False):
+        if precision == "fp32" and images.dtype == torch.float32 and has_onednn(images.device) and models.takes_onednn(model):
+            images = images.to_mkldnn()
+        return model(images).float()
+
+
+def has_onednn(device: torch.device) -> bool:
+    """Whether oneDNN is there, on a processor for which it writes kernels of its own."""
+    x86 = torch.backends.cpu.get_cpu_capability().startswith("AVX")
+    return device.type == "cpu" and x86 and torch.backends.mkldnn.is_available()
 
 
 @contextlib.contextmanager

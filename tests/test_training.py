@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from bnlib import training
+from bnlib import models, training
 from bnlib.config import RunConfig
 from bnlib.data import Data
 from bnlib.training import epoch_order, evaluate, fit, make_step, start, train_epoch
@@ -226,3 +226,53 @@ def test_chain_goes_on_from_a_checkpoint_to_the_same_bits(at, tiny_data):
 def test_diverged_chain_ends(tiny_data):
     (last,) = epochs(config(**CHAIN | {"epochs": 1, "learning_rate": 1e30}), tiny_data)
     assert last.diverged
+
+
+ONEDNN = training.has_onednn(torch.device("cpu"))
+
+
+def gradients(model: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> dict[str, torch.Tensor]:
+    """The gradient of each parameter, and the running statistics that the pass leaves."""
+    nn.functional.cross_entropy(training.forward(model, images, "fp32"), labels).backward()
+    return {name: p.grad for name, p in model.named_parameters()} | dict(model.named_buffers())
+
+
+@pytest.mark.parametrize("norm", ["none", "batch"])
+def test_memory_layout_changes_gradients_and_running_statistics_by_rounding_alone(norm):
+    # Images of noise: in those of digits thousands of background pixels have one value, and where batch norm takes it to
+    # nearly 0, rounding decides for all of them at once whether ReLU lets them through.
+    noise = torch.Generator().manual_seed(0)
+    images, labels = torch.randn(100, 1, 28, 28, generator=noise), torch.randint(10, (100,), generator=noise)
+    exact = gradients(models.build(norm, 0).double(), images.double(), labels)
+    found = gradients(models.build(norm, 0), images, labels)
+    for name, value in exact.items():
+        if norm == "batch" and name in ("conv1.bias", "conv2.bias", "linear1.bias"):
+            assert found[name].abs().max() < 1e-6, name  # batch norm takes the mean away, so the gradient is 0
+        else:
+            assert (found[name] - value).abs().max() <= 5e-5 * value.abs().max(), name
+
+
+@pytest.mark.parametrize("norm", ["none", "batch"])
+def test_both_arms_train_in_the_layout_of_onednn_where_there_is_one(norm, tiny_data):
+    seen, model = [], models.build(norm, 0)
+    model.pool1.register_forward_pre_hook(lambda layer, inputs: seen.append(inputs[0].is_mkldnn))
+    for precision in ("fp32", "bf16"):
+        training.forward(model, tiny_data.train.images, precision)
+    assert seen == [ONEDNN, False]
+
+
+@pytest.mark.parametrize("norm", [lambda c: nn.GroupNorm(4, c), lambda c: nn.BatchNorm2d(c, affine=False)])
+def test_norm_that_does_not_know_the_layout_is_trained_without_it(norm, tiny_data, monkeypatch):
+    monkeypatch.setitem(models.NORMS, "other", (norm, None))
+    model = models.build("other", 0)
+    expected = model(tiny_data.train.images)
+    assert torch.equal(training.forward(model, tiny_data.train.images, "fp32"), expected)
+
+
+@pytest.mark.parametrize("norm", ["none", "batch"])
+def test_processor_without_onednn_trains_too(norm, tiny_data, monkeypatch):
+    (usual, *_) = epochs(config(norm=norm, learning_rate=1e-5), tiny_data)
+    monkeypatch.setattr(training, "has_onednn", lambda device: False)
+    (without, *_) = epochs(config(norm=norm, learning_rate=1e-5), tiny_data)
+    assert without.train_loss == pytest.approx(usual.train_loss, rel=1e-5)
+    assert without.test_loss == pytest.approx(usual.test_loss, rel=1e-4)
