@@ -108,7 +108,7 @@ class _Nowhere(io.TextIOBase):
 
 def _follow(log: str, bar: tqdm, tally: Tally, runs: int, rates: list[float], plain: bool, stop: threading.Event) -> None:
     seen: dict[tuple, int] = {}
-    said = time.monotonic()
+    said, before = time.monotonic(), ""
     with open(log) as stream:
         while True:
             last = stop.is_set()
@@ -129,9 +129,9 @@ def _follow(log: str, bar: tqdm, tally: Tally, runs: int, rates: list[float], pl
                         bar.update(event["done"])
                     bar.set_postfix_str(_where(event, len(seen), runs, rates), refresh=False)
             bar.refresh()
-            if plain and bar.total and (last or time.monotonic() - said >= EVERY):
-                said = time.monotonic()
-                print(str(bar).strip(), file=sys.stderr, flush=True)
+            if plain and bar.total and (last or time.monotonic() - said >= EVERY) and (now := str(bar).strip()) != before:
+                said, before = time.monotonic(), now
+                print(now, file=sys.stderr, flush=True)
             if last:
                 return
             stop.wait(0.5)

@@ -1,4 +1,5 @@
 import re
+import time
 
 from bnlib import progress
 from bnlib.config import RunConfig
@@ -23,6 +24,17 @@ def test_terminal_says_rate_run_epoch_and_time_left(tmp_path, capsys, monkeypatc
     assert re.search(r"3/8 epochs, .* left", last)
     assert last.endswith("rate 0.01 (2/2), run 2/4, epoch 1/2")
     assert len(last) <= 80
+
+
+def test_log_says_nothing_twice(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(progress, "EVERY", 0)
+    log = str(tmp_path / "log")
+    with progress.following(log, epochs=4, runs=2, rates=[0.001]):
+        told(log, config(), 1)
+        time.sleep(1.2)  # it is looked at twice a second
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert lines
+    assert len(lines) == len(set(lines))
 
 
 def test_stored_runs_are_neither_done_nor_left(tmp_path, capsys, monkeypatch):
