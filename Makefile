@@ -32,7 +32,7 @@ ENV := .venv/.complete
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help report test test-long bench verify lab lint format lock clean clean-all
+.PHONY: help report test test-long bench verify lab lint format lock clean clean-all litter
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -72,13 +72,15 @@ lock: ## Resolve requirements.lock anew from pyproject.toml (needs uv)
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
 		--all-extras --custom-compile-command "make lock" pyproject.toml --output-file requirements.lock
 
-clean: ## Remove what notebooks and tests left; finished runs, data and reports stay
-	rm -rf .cache/executed .cache/interactive .pytest_cache .ruff_cache .hypothesis
-	find bnlib tests notebooks -name __pycache__ -o -name .ipynb_checkpoints | xargs rm -rf
+clean: litter ## Remove what notebooks and tests left; finished runs, data and reports stay
 	@test ! -d .cache/runs || echo "kept: $$(du -sh .cache/runs | cut -f1) of runs in .cache/runs; make clean-all removes them too"
 
-clean-all: clean ## Also remove the finished runs and the environment
+clean-all: litter ## Also remove the finished runs and the environment
 	rm -rf .cache .venv
+
+litter:
+	rm -rf .cache/executed .cache/interactive .pytest_cache .ruff_cache .hypothesis
+	find bnlib tests notebooks -name __pycache__ -o -name .ipynb_checkpoints | xargs rm -rf
 
 .venv/.complete: requirements.lock pyproject.toml
 	@python3 -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; python3 is " + sys.version)'

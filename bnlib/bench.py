@@ -1,7 +1,6 @@
 """`make bench`: how fast `fit` trains, as `make report` runs it, beside the plain loop, the two in turn."""
 
 import json
-import os
 import sys
 import tempfile
 import time
@@ -18,7 +17,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from torchvision.datasets.mnist import MNIST
 from tqdm import tqdm
 
-from bnlib import UserError, data, devices, files, models, parameters, paths, plain, store
+from bnlib import commands, data, devices, files, models, parameters, paths, plain, store
 from bnlib.config import RunConfig
 from bnlib.data import Data, Split
 from bnlib.training import exact_arithmetic, fit
@@ -208,20 +207,18 @@ def benchmark() -> Benchmark:
 
 def main() -> int:
     """`python -m bnlib.bench`, with KEEP=1 to keep what it finds; returns the exit status."""
-    try:
+
+    def task() -> bool:
         measured = benchmark()
         print(text(summary(measured.rates)))
         if measured.facts["device"] != "cpu":
             print("the peak is the processor's, not the accelerator's")
-        if os.environ.get("KEEP", "0") not in ("", "0"):
+        if commands.keeps():
             keep(measured)
             print(f"kept in {paths.benchmark()}; `make report` states it")
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 130
-    return 0
+        return True
+
+    return commands.run(task, "interrupted")
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from bnlib import outcomes, plots
+from bnlib import outcomes, plots, records
 from bnlib.config import rate_name
 from bnlib.outcomes import Outcome
 from bnlib.words import listing, plural
@@ -68,7 +68,7 @@ def survival(epochs: pd.DataFrame) -> str:
     return (
         f"Share of each arm's {plural(epochs.seed.nunique(), 'run')} whose test accuracy has not reached the one above the "
         "panel by the end of an epoch (Kaplan-Meier), with its 95% log-log interval; dashed without batch norm, solid with it. "
-        "A line that ends above zero has runs that never got there."
+        "At 0% and 100% the interval has no ends, and none is drawn. A line that ends above zero has runs that never got there."
     )
 
 
@@ -85,7 +85,7 @@ def rate_range(epochs: pd.DataFrame) -> str:
 
 def chain(epochs: pd.DataFrame) -> str:
     """Of the chain beside the published figures."""
-    seeds = epochs[epochs.protocol == "replay"].seed.nunique()
+    seeds = records.of(epochs, records.REPLAY).seed.nunique()
     return (
         f"Training loss along the chain. Crosses: what the original printed. Line and band: mean over our "
         f"{plural(seeds, 'seed')} "

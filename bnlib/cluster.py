@@ -35,7 +35,7 @@ class Connection:
         `say` takes a dictionary, and hands it to `hear`. What a worker that dies was at is given to another.
 
         Raises:
-            UserError: the cluster cannot go on. Whatever `function` raises.
+            UserError: the cluster cannot go on, or `function` raised: a UserError as it is, all else by its name.
         """
         from distributed import as_completed
 

@@ -1,19 +1,22 @@
-"""What the studies say, in sentences; each section's first one is its finding."""
+"""What the report's sections say, in sentences; each section's first one is its finding."""
 
 from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 
-from bnlib import convergence, models, outcomes, rate_range, records, replay
-from bnlib.claims import Claim
+from bnlib import convergence, lost_runs, models, outcomes, rate_range, records, replay
+from bnlib.claims import Claim, Part
 from bnlib.config import CHAIN, rate_name
 from bnlib.evidence_tables import MARGIN
 from bnlib.outcomes import Outcome
-from bnlib.statistics import Interval, equivalence_p, holm
+from bnlib.statistics import ALPHA, ENOUGH, Interval, equivalence_p, holm
 from bnlib.words import ARMS, listing, plural
 
-LEVEL = 0.05
+
+def first(text: str) -> str:
+    """The sentence in bold with which a section's text opens; the whole text where it has none."""
+    return text.split("**")[1] if "**" in text else text
 
 
 def networks() -> str:
@@ -32,13 +35,9 @@ def _at(rates: Sequence[float]) -> str:
 
 def _direction(epochs: pd.DataFrame, outcome: Outcome, words: tuple[str, str], neither: str) -> str:
     """Where the outcome was lower with batch norm, where higher (`words`), and where nothing is shown (`neither`)."""
-    told = outcomes.signs(epochs, outcome)
-    groups = {
-        words[0]: [rate for rate, sign in told.items() if sign < 0],
-        words[1]: [rate for rate, sign in told.items() if sign > 0],
-        neither: [rate for rate, sign in told.items() if not sign],
-    }
-    return ", ".join(f"{phrase} at {_at(rates)}" for phrase, rates in groups.items() if rates)
+    at = outcomes.by_sign(epochs, outcome)
+    phrases = {-1: words[0], 1: words[1], 0: neither}
+    return ", ".join(f"{phrase} at {_at(at[sign])}" for sign, phrase in phrases.items() if at[sign])
 
 
 def each_rate(epochs: pd.DataFrame) -> str:
@@ -58,11 +57,11 @@ def sure(epochs: pd.DataFrame) -> str:
 def _equal(epochs: pd.DataFrame) -> str:
     tables = {rate: outcomes.compare(epochs, outcomes.TEST_ACCURACY, rate).pairs for rate in outcomes.rates(epochs)}
     p = holm([equivalence_p(pairs, MARGIN) for pairs in tables.values()])
-    shown = [rate for rate, value in zip(tables, p, strict=True) if value < LEVEL]
+    shown = [rate for rate, value in zip(tables, p, strict=True) if value < ALPHA]
     where = f"at {_at(shown)}" if shown else "at no rate"
     return (
-        f"Equality within ±{100 * MARGIN:g} percentage points of test accuracy, a margin set beforehand, is shown {where} (two "
-        "one-sided t tests, adjusted over the rates); not being told apart does not show it."
+        f"Equality within ±{100 * MARGIN:g} percentage points of test accuracy is shown {where} (two one-sided t tests, "
+        "adjusted over the rates); not being told apart does not show it."
     )
 
 
@@ -86,11 +85,11 @@ def steady(epochs: pd.DataFrame) -> str:
 
 
 def _losses(epochs: pd.DataFrame) -> str:
-    lost = rate_range.lost(epochs)
+    lost = lost_runs.shares(epochs)
     counts = {norm: sum(round(v.estimate * v.n) for v in lost.loc[norm].lost) for norm in ARMS}
     runs = {norm: sum(v.n for v in lost.loc[norm].lost) for norm in ARMS}
     return (
-        f"Lost, that is diverged or below {outcomes.LEARNED:.0%} in the end, were {counts['none']} of {runs['none']} runs "
+        f"Lost, that is diverged or below {lost_runs.LEARNED:.0%} in the end, were {counts['none']} of {runs['none']} runs "
         f"without batch norm and {counts['batch']} of {runs['batch']} with it."
     )
 
@@ -100,10 +99,16 @@ def own_rates(epochs: pd.DataFrame) -> str:
     best = outcomes.best_rates(epochs)
     c = outcomes.compare_at(epochs, outcomes.TEST_ACCURACY, best)
     verdict = {-1: "lower with batch norm", 0: "not told apart", 1: "higher with batch norm"}[c.difference.sign]
+    tried = outcomes.rates(epochs)
+    edge = (
+        " A best rate at the edge of those tried need not be the best there is."
+        if len(tried) > 1 and {tried[0], tried[-1]} & set(best.values())
+        else ""
+    )
     return (
         f"**Each at the rate of its lowest final training loss, {rate_name(best['none'])} without and "
         f"{rate_name(best['batch'])} with batch norm, the arms' test accuracies are {verdict}: "
-        f"{_difference(c.outcome, c.difference)}.**"
+        f"{_difference(c.outcome, c.difference)}.**{edge}"
     )
 
 
@@ -125,22 +130,31 @@ def general(epochs: pd.DataFrame) -> str:
 
 def reach(epochs: pd.DataFrame) -> str:
     """How far each arm's rates go."""
-    if epochs.empty:
-        return "No runs over a range of rates are among the records."
     good, found = rate_range.usable(epochs), rate_range.reach(epochs)
-    spans = [f"{words} {_span(good[norm])}" for norm, words in ARMS.items()]
     grid = outcomes.rates(epochs)
+    spans = [f"{words} {_span(good[norm], grid)}" for norm, words in ARMS.items()]
+    each = [f"{ratio:.1f}" for ratio in found.largest["batch"] / found.largest["none"]]
+    others = [f"{_ratio(rate_range.reach(epochs, margin).ratio)} within {100 * margin:g}" for margin in rate_range.OTHERS]
+    runs = f"runs of {plural(int(epochs.epoch.max()), 'epoch')} with {plural(found.ratio.n, 'seed')}"
+    near = 100 * rate_range.USABLE
     return (
-        f"**Rates within {100 * rate_range.USABLE:g} point of an arm's best mean test accuracy are {listing(spans)}; the "
-        f"largest usable rate is {_ratio(found.ratio)} times as high with batch norm.** That ratio is the geometric mean over "
-        f"{plural(found.ratio.n, 'seed')}, each arm and seed held to its own best; it moves in steps of about "
-        f"{np.exp(np.mean(np.diff(np.log(grid)))):.1f}, the distance between neighbouring rates."
+        f"**In {runs}, rates within {near:g} point of an arm's best mean test accuracy are {listing(spans)}; "
+        f"the largest such rate of a seed is {_ratio(found.ratio)} times as high with batch norm.** That is the geometric mean "
+        f"over seeds ({listing(each)}), each arm and seed held to its own best; it would be {listing(others)} points."
+        + _steps(grid)
     )
 
 
-def _span(rates: Sequence[float]) -> str:
-    low, high = rate_name(rates[0]), rate_name(rates[-1])
-    return low if low == high else f"{low} to {high}"
+def _steps(grid: Sequence[float]) -> str:
+    if len(grid) == 1:
+        return ""
+    return f" It moves in steps of about {np.exp(np.mean(np.diff(np.log(grid)))):.1f}, the distance between neighbouring rates."
+
+
+def _span(rates: Sequence[float], grid: Sequence[float]) -> str:
+    """`0.001 to 0.1`, or each rate by name where one between them is not among them."""
+    between = [rate for rate in grid if rates[0] <= rate <= rates[-1]]
+    return f"{rate_name(rates[0])} to {rate_name(rates[-1])}" if between == rates and len(rates) > 1 else _at(rates)
 
 
 def _ratio(value: Interval) -> str:
@@ -150,18 +164,32 @@ def _ratio(value: Interval) -> str:
 
 
 def verdicts(claims: Sequence[Claim]) -> str:
-    """How many claims came to which verdict, in one sentence."""
-    groups: dict[str, list[str]] = {}
-    for claim in claims:
-        groups.setdefault(claim.verdict, []).append(str(claim.number))
-    told = [f"{len(numbers)} {verdict} ({listing(numbers)})" for verdict, numbers in groups.items()]
+    """Which claims came to which verdict, in one sentence."""
+    order = ("supported", "contradicted", "not shown by these data", "not tested")
+    groups = {verdict: [claim for claim in claims if claim.verdict == verdict] for verdict in order}
+    told = [
+        f"{len(chosen)} {verdict} ({'; '.join(claim.name[0].lower() + claim.name[1:] for claim in chosen)})"
+        for verdict, chosen in groups.items()
+        if chosen
+    ]
     return f"**Of the original's {len(claims)} claims these runs leave {listing(told)}.**"
 
 
 def claim(claim: Claim) -> str:
     """A claim, what it needs, and the verdict."""
     told = f"**Verdict: {claim.verdict}.** {claim.says}\n\n*What would have to be true.* {claim.needs}"
-    return told + (f"\n\n{claim.note}" if claim.note else "")
+    notes = [claim.note, *(_out_of_reach(part) for part in claim.parts)]
+    return "\n\n".join([told, " ".join(note for note in notes if note)]).strip()
+
+
+def _out_of_reach(part: Part) -> str:
+    """That too many pairs are tied or lost for the exact test to show anything, where that is so."""
+    if part.met or part.interval.n == 0 or len(part.values) < ENOUGH or part.least_p < ALPHA:
+        return ""
+    return (
+        f"In {part.text}, {part.unequal} of {len(part.values)} pairs differ: p could not have come below {part.least_p:.3f}, "
+        "whichever way they do."
+    )
 
 
 def replayed(epochs: pd.DataFrame, dataset: str) -> str:
@@ -173,10 +201,16 @@ def replayed(epochs: pd.DataFrame, dataset: str) -> str:
         return "With one seed there is no interval to hold the original's figures against."
     table, test = replay.beside(chained), replay.beside_test(chained)
     inside = {column: int(table[f"{column}_inside"].sum()) for column in ("train_loss", "train_accuracy")}
+    wide = (table.train_loss_high / table.train_loss_low).median()
+    seeds = plural(chained.seed.nunique(), "seed")
+    whole = chained.epoch.max() == replay.published().epoch.max()
+    tested = f", and {int(test.test_accuracy_inside.sum())} of its {len(test)} test accuracies" if whole else ""
     return (
-        f"**Of the {len(table)} epochs that the original printed, {inside['train_loss']} training losses and "
-        f"{inside['train_accuracy']} training accuracies lie where one more run of this chain would in 19 cases of 20, and "
-        f"{int(test.test_accuracy_inside.sum())} of its {len(test)} test accuracies.**"
+        f"**Of the {len(table)} epochs of the original's log that were run, {inside['train_loss']} training losses and "
+        f"{inside['train_accuracy']} training accuracies lie where one more run of this chain would in 19 cases of "
+        f"20{tested}.** With {seeds} these intervals are wide, for losses a factor of {wide:.1f} from end to end in the "
+        f"median; of the losses printed for the other arm, {replay.swapped(table)} lie inside. The epochs of one chain do not "
+        "vary independently of one another."
     )
 
 

@@ -12,7 +12,10 @@ RUNS = {
     "train_loss_first": outcomes.FIRST_LOSS,
     "train_loss_second": outcomes.SECOND_LOSS,
     "train_loss_last": outcomes.LAST_LOSS,
+    "train_accuracy_first": outcomes.FIRST_ACCURACY,
+    "train_accuracy_second": outcomes.SECOND_ACCURACY,
     "test_accuracy_last": outcomes.TEST_ACCURACY,
+    "test_loss_last": outcomes.TEST_LOSS,
     "fluctuation": outcomes.FLUCTUATION,
     "gap": outcomes.GAP,
 } | {f"epochs_until_{threshold:g}": convergence.until(threshold) for threshold in convergence.THRESHOLDS}
@@ -27,7 +30,7 @@ def parts(claims: Sequence[Claim]) -> pd.DataFrame:
             if part:
                 i = part.interval
                 row |= {"part": part.text, "wanted": "above 0" if part.wanted > 0 else "below 0", "mean": i.estimate}
-                row |= {"low": i.low, "high": i.high, "p": part.p, "pairs": i.n, "seeds": part.seeds, "met": part.met}
+                row |= {"low": i.low, "high": i.high, "p": part.p, "pairs": i.n, "seeds": len(part.values), "met": part.met}
             rows.append(row)
     return pd.DataFrame(rows)
 

@@ -5,13 +5,14 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from bnlib import convergence, outcomes, rate_range
+from bnlib import convergence, lost_runs, outcomes
 from bnlib.claims import Claim, Part
 from bnlib.config import rate_name
 from bnlib.outcomes import Outcome
 from bnlib.statistics import ENOUGH, Interval, equivalence_p, holm, mean_difference, mean_interval
 from bnlib.style import ARMS
 from bnlib.tables import Table, interval
+from bnlib.words import listing
 
 MARGIN = 0.001  # of test accuracy: arms this close count as equal
 
@@ -21,27 +22,27 @@ def p_value(p: float) -> str:
     return "–" if np.isnan(p) else "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
-def number(value: Interval, digits: int = 2) -> str:
-    """An estimate and, on a line of its own, its interval, without a unit."""
+def number(value: Interval, digits: int = 2, sign: str = "") -> str:
+    """An estimate and, on a line of its own, its interval, without a unit; `sign="+"` puts a sign before each."""
     if not np.isfinite(value.estimate):
         return "–"
-    text = f"{value.estimate:.{digits}f}"
-    text += f"\n[{value.low:.{digits}f}, {value.high:.{digits}f}]" if value.bounded else ""
+    form = f"{sign}.{digits}f"
+    text = f"{value.estimate:{form}}" + (f"\n[{value.low:{form}}, {value.high:{form}}]" if value.bounded else "")
     return text.replace("-", "−")
 
 
 def tests(epochs: pd.DataFrame, outcome: Outcome) -> Table:
     """One outcome at every rate: the test, its adjustment over the rates, and what the difference amounts to."""
     compared = [outcomes.compare(epochs, outcome, rate) for rate in outcomes.rates(epochs)]
-    adjusted = holm([c.p for c in compared])
+    adjusted, equal = holm([c.p for c in compared]), holm([equivalence_p(c.pairs, MARGIN) for c in compared])
     rows = []
-    for c, p in zip(compared, adjusted, strict=True):
+    for c, p, p_equal in zip(compared, adjusted, equal, strict=True):
         difference = interval(outcome, c.difference, signed=True)
         if c.t.bounded:
             difference += f"\nt {interval(outcome, c.t, signed=True).splitlines()[1]}"
         sizes = number(c.improvement), number(c.effect, 1)
-        equal = [p_value(equivalence_p(c.pairs, MARGIN))] if outcome.is_share else []
-        rows.append([rate_name(c.learning_rate), difference, p_value(c.p), p_value(p), *sizes, *equal])
+        rows.append([rate_name(c.learning_rate), difference, p_value(c.p), p_value(p), *sizes])
+        rows[-1] += [p_value(p_equal)] if outcome.is_share else []
     columns = ["learning rate", "difference", "p", "p, Holm", "share better", "size"]
     caption = (
         f"{outcome.title(compared[0].epochs).capitalize()}, with minus without batch norm, {outcome.difference_unit}: the mean "
@@ -50,8 +51,14 @@ def tests(epochs: pd.DataFrame, outcome: Outcome) -> Table:
         "the differences, with the interval of noncentral t."
     )
     if outcome.is_share:
-        columns.append("p, equal")
-        caption += f" The last p is small where the arms are shown to be equal within ±{100 * MARGIN:g} points."
+        columns.append("p, equal, Holm")
+        caption += f" The last p, adjusted too, is small where the arms are shown to be equal within ±{100 * MARGIN:g} points."
+    if len(gone := lost_runs.every(epochs)):
+        rates = listing([rate_name(rate) for rate in sorted(gone.learning_rate.unique())])
+        caption += (
+            f" At {rates} a run was lost: t, size and equality suppose normal differences, which these are not, and the mean "
+            "is of two kinds of pairs; read there in how many pairs batch norm is better."
+        )
     return Table(f"tests-{outcome.column.replace('_', '-')}-{outcome.epoch}", caption, columns, rows)
 
 
@@ -68,27 +75,21 @@ def reached(epochs: pd.DataFrame, seconds: dict[str, float] | None) -> Table:
             row.append(interval(c.outcome, c.difference, signed=True))
             if seconds:
                 saved = c.per_seed["batch"] * seconds["batch"] - c.per_seed["none"] * seconds["none"]
-                row.append(_signed(mean_difference(saved), 0))
+                row.append(number(mean_difference(saved), 0, "+"))
             rows.append(row)
     caption = (
         "Test accuracy and learning rate: how many runs ever reached it, the epoch by which half of them had, and the mean "
         "paired difference, with minus without batch norm, with its 95% interval; a run that never did counts with "
-        f"{given + 1} epochs, the least that it can have needed. Seconds are epochs times what an epoch of one run took in the "
-        "kept benchmark."
+        f"{given + 1} epochs, the least that it can have needed. Epochs are whole numbers, so that pairs can agree exactly. "
+        "Seconds are epochs times what an epoch of one run took in the kept benchmark, as if that were known exactly."
     )
     columns = ["accuracy, rate", "reached without", "with", "median epoch without", "with", "difference, epochs"]
     return Table("reached", caption, [*columns, *(["difference, s"] if seconds else [])], rows)
 
 
-def _signed(value: Interval, digits: int) -> str:
-    text = f"{value.estimate:+.{digits}f}"
-    text += f"\n[{value.low:+.{digits}f}, {value.high:+.{digits}f}]" if value.bounded else ""
-    return text.replace("-", "−")
-
-
 def steadiness(epochs: pd.DataFrame) -> Table:
     """At each rate: spread between seeds, fluctuation between epochs, and the runs that were lost."""
-    rows, lost = [], rate_range.lost(epochs)
+    rows, lost = [], lost_runs.shares(epochs)
     for rate in outcomes.rates(epochs):
         last = outcomes.per_seed(epochs, outcomes.TEST_ACCURACY, rate)
         c = outcomes.compare(epochs, outcomes.FLUCTUATION, rate)
@@ -102,7 +103,7 @@ def steadiness(epochs: pd.DataFrame) -> Table:
     caption = (
         "Standard deviation of the last test accuracy between seeds; mean size of the change of test accuracy from one epoch "
         f"to the next from epoch {outcomes.SETTLED} on, with its 95% interval, and its paired difference with its "
-        f"own; share of runs that diverged or ended below {outcomes.LEARNED:.0%}, with its Wilson interval. All but that "
+        f"own; share of runs that diverged or ended below {lost_runs.LEARNED:.0%}, with its Wilson interval. All but that "
         "share in percentage points. A lost run has no fluctuation, and its pair no difference."
     )
     columns = ["rate", "spread without", "with", "fluctuation without", "with", "difference", "lost without", "with"]
@@ -110,7 +111,7 @@ def steadiness(epochs: pd.DataFrame) -> Table:
 
 
 def lost_share(row: pd.Series) -> str:
-    """`1 of 3` and its interval, from a row of `rate_range.lost`."""
+    """`1 of 3` and its interval, from a row of `lost_runs.shares`."""
     value = row.lost
     return f"{round(value.estimate * value.n)} of {value.n}\n[{value.low:.0%}, {value.high:.0%}]"
 
@@ -121,10 +122,10 @@ def gaps(epochs: pd.DataFrame) -> Table:
     for rate in outcomes.rates(epochs):
         c = outcomes.compare(epochs, outcomes.GAP, rate)
         told = [interval(c.outcome, value) for value in (c.without, c.with_norm)]
-        rows.append([rate_name(rate), *told, interval(c.outcome, c.difference, signed=True), str(len(c.pairs))])
+        rows.append([rate_name(rate), *told, interval(c.outcome, c.difference, signed=True), str(c.difference.n)])
     caption = (
         "Training accuracy minus test accuracy of the last epoch, percentage points: mean over seeds with its 95% interval, "
-        "and the paired difference with its own. A lost run has no gap."
+        "and the paired difference with its own. A lost run has no gap, and its pair no difference."
     )
     columns = ["learning rate", *(arm.label for arm in ARMS.values()), "difference, with − without", "pairs"]
     return Table("gaps", caption, columns, rows)
@@ -166,15 +167,15 @@ def parts(claim: Claim) -> Table:
             f"{'above' if part.wanted > 0 else 'below'} 0",
             _part(part),
             p_value(part.p),
-            f"{len(part.values)} of {part.seeds}",
+            f"{part.interval.n} of {len(part.values)}",
             shown[part.met],
         ]
         for part in claim.parts
     ]
     caption = (
         f"Claim {claim.number}, part by part: the mean over pairs, with minus without batch norm, its 95% interval, and "
-        "p of no difference, adjusted over rates; both of the exact test, or with fewer than "
-        f"{ENOUGH} pairs of the paired t."
+        "p of no difference, adjusted over the rates of one outcome, or where the mean points the other way over all parts; "
+        f"both of the exact test, or with fewer than {ENOUGH} seeds of the paired t."
     )
     return Table(f"claim-{claim.number}", caption, ["what", "should be", "mean", "p", "pairs", "shown"], rows)
 

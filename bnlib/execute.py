@@ -4,12 +4,10 @@ papermill itself takes unknown parameters and parameters of any type, calls a ru
 and leaves a half-run notebook under the final name; none of that gets past here.
 """
 
-import argparse
 import ast
 import logging
 import math
 import os
-import sys
 import tempfile
 from pathlib import Path
 
@@ -35,7 +33,8 @@ def execute(notebook: Path, output: Path, parameters: dict | None = None) -> Non
     run to its end; what a failed run got to lies beside it as `<name>.failed.ipynb`.
 
     Raises:
-        UserError: a parameter is unknown or of the wrong type (nothing is run then), or the run failed.
+        UserError: a parameter is unknown or of the wrong type (nothing is run then), or the run failed; where a cell raised
+            one, as it is.
     """
     check_parameters(notebook, parameters or {})
     failed = output.with_suffix(".failed.ipynb")
@@ -51,6 +50,8 @@ def execute(notebook: Path, output: Path, parameters: dict | None = None) -> Non
             raise UserError(f"{notebook.name} failed: {problem or error}") from error
         problem = _problem(ran) or problem or (None if sentinel.exists() else "its last cell never ran to its end")
         text = nbformat.writes(ran) + "\n"
+    if mendable := _mendable(ran):
+        raise UserError(mendable)
     if problem:
         files.write(failed, text)
         raise UserError(f"{notebook.name} failed: {problem.rstrip()}\nwhat it got to is in {failed}")
@@ -94,6 +95,12 @@ def _problem(notebook: nbformat.NotebookNode) -> str | None:
         if cell.execution_count is None:
             return f"{where} was never run to its end: the kernel died, or a cell before it left"
     return None
+
+
+def _mendable(notebook: nbformat.NotebookNode) -> str | None:
+    """What a notebook says that somebody can mend: it is all that there is to say."""
+    outputs = (output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs)
+    return next((str(o.evalue).strip() for o in outputs if o.output_type == "error" and o.ename == UserError.__name__), None)
 
 
 def _last_lines(traceback: list[str], count: int = 5) -> str:
@@ -155,33 +162,3 @@ def normalised(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
         for key in ("papermill", "execution"):
             cell.metadata.pop(key, None)
     return notebook
-
-
-def _literal(text: str) -> object:
-    """A command-line value: a Python literal where it is one, else the text itself."""
-    try:
-        return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
-        return text
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """`python -m bnlib.execute NOTEBOOK OUTPUT -p NAME VALUE ...`; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m bnlib.execute", description=__doc__.splitlines()[0])
-    parser.add_argument("notebook", type=Path)
-    parser.add_argument("output", type=Path)
-    parser.add_argument("-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), dest="parameters")
-    options = parser.parse_args(arguments)
-    try:
-        execute(options.notebook, options.output, {name: _literal(value) for name, value in options.parameters})
-    except (UserError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("interrupted; the notebook was not written", file=sys.stderr)
-        return 130
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import pandas as pd
 
-from bnlib import bench, outcomes
+from bnlib import bench, lost_runs, outcomes
 from bnlib.bench import Benchmark
 from bnlib.config import rate_name
 from bnlib.notes import DATASETS
 from bnlib.outcomes import Comparison, Outcome
-from bnlib.statistics import paired_difference
+from bnlib.statistics import ALPHA, paired_difference
 from bnlib.words import ARMS, listing, plural
 
 
@@ -48,25 +48,29 @@ def stability(epochs: pd.DataFrame) -> str:
     """Which runs diverged, and which stayed finite but did not learn."""
     runs = epochs.drop_duplicates(["norm", "learning_rate", "seed"])
     kinds = (
-        (outcomes.diverged(epochs), "diverged, that is, met a loss that was not finite"),
-        (outcomes.unlearned(epochs), f"did not learn: their test accuracy ended below {outcomes.LEARNED:.0%}"),
+        (lost_runs.diverged(epochs), "diverged, that is, met a loss that was not finite"),
+        (lost_runs.unlearned(epochs), f"did not learn: their test accuracy ended below {lost_runs.LEARNED:.0%}"),
     )
     told = []
     for lost, what in kinds:
         for rate in sorted(lost.learning_rate.unique()):
-            told.append(
-                f"At {rate_name(rate)}, {_counts(lost[lost.learning_rate == rate], runs[runs.learning_rate == rate])} {what}."
-            )
+            count = lost_runs.told(lost[lost.learning_rate == rate], outcomes.at_rate(epochs, rate))
+            told.append(f"At {rate_name(rate)}, {count} {what}.")
     if told:
-        return " ".join(told)
+        gone = sorted(lost_runs.every(epochs).learning_rate.unique())
+        return " ".join([*told, *filter(None, (_others(outcomes.at_rate(epochs, rate)) for rate in gone))])
     every = f"{len(runs)} of {len(runs)}"
-    return f"Every run stayed finite and ended with a test accuracy of at least {outcomes.LEARNED:.0%} ({every})."
+    return f"Every run stayed finite and ended with a test accuracy of at least {lost_runs.LEARNED:.0%} ({every})."
 
 
-def _counts(lost: pd.DataFrame, runs: pd.DataFrame) -> str:
-    """`1 of 3 runs without batch norm and 0 of 3 with it`."""
-    none, batch = ((int((lost.norm == norm).sum()), int((runs.norm == norm).sum())) for norm in ARMS)
-    return f"{none[0]} of {plural(none[1], 'run')} without batch norm and {batch[0]} of {batch[1]} with it"
+def _others(epochs: pd.DataFrame) -> str:
+    """What is to be said at a rate with lost runs: whether it may be chance, and how the other pairs differ."""
+    rate, p, rest = epochs.learning_rate.iloc[0], lost_runs.difference_p(epochs), lost_runs.without(epochs)
+    told = [f"That one arm loses more may be chance (p {p:.2f})."] if p >= ALPHA else []
+    if len(rest.seed.unique()) > 1:
+        c = outcomes.compare(rest, outcomes.TEST_ACCURACY, rate)
+        told.append(f"In the {c.seeds} pairs at {rate_name(rate)} in which both learned, test accuracy differed by {c.text()}.")
+    return " ".join(told)
 
 
 def lead(epochs: pd.DataFrame) -> str:
@@ -85,10 +89,9 @@ def lead(epochs: pd.DataFrame) -> str:
     told = [f"batch norm bought {listing(bought) if bought else 'nothing that can be shown'}"]
     told += [f"it cost {listing(cost)}"] if cost else []
     told += [f"in {listing(unclear)} the arms were told apart at no rate"] if unclear else []
-    lost = pd.concat([outcomes.diverged(epochs), outcomes.unlearned(epochs)])
+    lost = lost_runs.every(epochs)
     if len(lost):
-        runs = epochs.drop_duplicates(["norm", "learning_rate", "seed"])
-        told.append(f"{_counts(lost, runs)} diverged or did not learn")
+        told.append(f"{lost_runs.told(lost, epochs)} diverged or did not learn")
     return f"In these runs {'; '.join(told)}."
 
 

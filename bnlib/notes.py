@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from bnlib import outcomes, records
+from bnlib import lost_runs, outcomes, records
 from bnlib.config import RunConfig, rate_name
 from bnlib.statistics import ENOUGH
 from bnlib.words import listing, plural
@@ -67,7 +67,7 @@ def span(configs: Sequence[RunConfig]) -> str:
 
 def chains_done(epochs: pd.DataFrame) -> str:
     """How many chains there were, in one sentence."""
-    chains, lost = len(epochs.drop_duplicates(["norm", "seed"])), len(outcomes.diverged(epochs))
+    chains, lost = len(epochs.drop_duplicates(["norm", "seed"])), len(lost_runs.diverged(epochs))
     return f"{plural(chains, 'chain')} of {plural(int(epochs.epoch.max()), 'epoch')} at each rate; {lost} diverged."
 
 
@@ -77,15 +77,15 @@ def method(epochs: pd.DataFrame) -> str:
     if seeds < 2:
         return "With one pair of runs at each rate no difference can be judged."
     which = (
-        "those of the exact permutation test, in which each pair's difference could as well have had the other sign "
-        "[(Fisher, 1935; Hartigan, 1969)](https://doi.org/10.1080/01621459.1969.10501057): they hold however differences are "
-        "distributed about their centre, and a run that does not learn makes them wide without making them wrong"
+        "by the exact permutation test: if the arms do not differ, each pair's difference could as well have had the other "
+        "sign. Its interval [(Hartigan, 1969)](https://doi.org/10.1080/01621459.1969.10501057) supposes besides that "
+        "differences spread evenly about their centre. Where some runs do not learn they do not: there the interval's ends are "
+        "not to be relied on, and in how many pairs batch norm is better says more than the mean"
         if seeds >= ENOUGH
-        else f"those of the paired t test, which supposes normal differences; from {ENOUGH} pairs on it is the exact "
-        "permutation test"
+        else f"by the paired t test, which supposes normal differences; from {ENOUGH} pairs on it is the exact permutation test"
     )
     return (
-        "*How differences are judged.* The seed is the unit, and the arms are paired by it. Intervals of differences are "
+        "*How differences are judged.* The seed is the unit, and the arms are paired by it. They are compared "
         f"{which}. "
         "A difference is said to be there where its interval excludes zero and its p, adjusted over the rates (Holm, 1979), is "
         "below 5%; else the arms are not told apart."
@@ -95,7 +95,7 @@ def method(epochs: pd.DataFrame) -> str:
 def runs_done(epochs: pd.DataFrame) -> str:
     """How many runs there were, in one sentence."""
     runs = len(epochs.drop_duplicates(["norm", "learning_rate", "seed"]))
-    return f"{plural(runs, 'run')} of {plural(int(epochs.epoch.max()), 'epoch')}; {len(outcomes.diverged(epochs))} diverged."
+    return f"{plural(runs, 'run')} of {plural(int(epochs.epoch.max()), 'epoch')}; {len(lost_runs.diverged(epochs))} diverged."
 
 
 def page_link(learning_rate: float) -> str:
@@ -119,7 +119,9 @@ def limits(epochs: pd.DataFrame) -> str:
             if seeds > 1
             else " No difference on this page has an interval."
         )
-        + " The intervals of each arm's own mean are Student's t, and can reach values that cannot occur: a loss below zero.",
+        + " The intervals of each arm's own mean are Student's t, and can reach values that cannot occur: a loss below zero, "
+        "an accuracy above 100%.",
+        "Where a run does not learn, a mean over runs is of two kinds of runs and describes neither.",
         "That the arms are not told apart does not show that they are equal.",
         "p values are adjusted over the rates of an outcome, not over outcomes: of the many that the page looks at, one may "
         "stand out by chance.",
@@ -127,10 +129,9 @@ def limits(epochs: pd.DataFrame) -> str:
         "initial weights and in the order of the images, not in the choice of the test images.",
         "A learning rate that suits one arm may not suit the other; equal rates are compared because the question is about "
         "them.",
-        "The test set is used again and again: it describes the runs after each epoch, and nothing was chosen by it. Claims on "
-        "test accuracy hold for these test images.",
-        "The exact intervals suppose that differences spread evenly about their centre; where one run in many does not learn "
-        "they do not, and only the sign that such an interval gives can be relied on, not its ends.",
+        "The test set is used again and again to describe the runs. No network and no setting was chosen by it, but which "
+        "rates count as usable and which runs as lost is read off it. Claims on test accuracy hold for these test images.",
+        "The thresholds of accuracy, the margins and the tests were chosen with the first runs already seen.",
         "On a CPU, the same command gives the same bits on the same machine; another processor may round differently, and for "
         "a GPU nothing is promised.",
     ]

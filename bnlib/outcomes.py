@@ -6,15 +6,16 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from bnlib.statistics import Interval, difference_p, holm, improvement, mean_interval, paired_difference, standardised
+from bnlib import lost_runs
+from bnlib.statistics import ALPHA, Interval, difference_p, holm, improvement, mean_interval, paired_difference, standardised
 
 
 @dataclass(frozen=True)
 class Outcome:
     """One number for each run: `column` of the records at the first epoch or at the last, or what `summary` makes of a run.
 
-    `summary` maps the rows of a run, in the order of its epochs, and the number of epochs it was given to a number in the
-    unit of `column`.
+    `summary` maps the rows of a run, in the order of its epochs, and the number of epochs it was given to a number; `column`
+    then says only in what unit that is: of an accuracy, a loss, or `epochs`.
     """
 
     name: str
@@ -26,6 +27,11 @@ class Outcome:
     @property
     def is_share(self) -> bool:
         return self.column.endswith("accuracy")
+
+    @property
+    def scale(self) -> int:
+        """What a value is multiplied with to be in its unit."""
+        return 100 if self.is_share else 1
 
     def read(self, run: pd.DataFrame, given: int) -> float:
         """The number of one run, its rows in the order of epochs; NaN where the run had diverged."""
@@ -41,9 +47,9 @@ class Outcome:
         """A value as readers see it, without its unit: losses to 4 decimals, accuracies as percentages to 2, epochs to 1."""
         if not np.isfinite(value):
             return "–"
-        scale, digits = (100, 2) if self.is_share else (1, {"nats": 4}.get(self.unit, 1))
-        text = f"{value * scale:{'+' * signed}.{digits}f}"
-        return text.replace("-", "−")
+        digits = {"%": 2, "nats": 4}.get(self.unit, 1)
+        rounded = round(value * self.scale, digits) or 0.0  # no minus before zero
+        return f"{rounded:{'+' * signed}.{digits}f}".replace("-", "−")
 
     @property
     def unit(self) -> str:
@@ -55,7 +61,7 @@ class Outcome:
 
 
 def _lost(run: pd.DataFrame) -> bool:
-    return not run.test_accuracy.iloc[-1] >= LEARNED  # NaN is lost too
+    return not run.test_accuracy.iloc[-1] >= lost_runs.LEARNED  # NaN is lost too
 
 
 def _gap(run: pd.DataFrame, given: int) -> float:
@@ -64,22 +70,23 @@ def _gap(run: pd.DataFrame, given: int) -> float:
 
 
 def _fluctuation(run: pd.DataFrame, given: int) -> float:
-    """Mean size of the change of test accuracy from one epoch to the next, from epoch 3 on; NaN for a run that was lost."""
+    """Mean size of the change of test accuracy from one epoch to the next, from `SETTLED` on; NaN for a run that was lost."""
     settled = run.test_accuracy[run.epoch >= SETTLED]
     return np.nan if _lost(run) or len(settled) < 2 else float(settled.diff().abs().mean())
 
 
-def _second(run: pd.DataFrame, given: int) -> float:
-    return run.train_loss.iloc[1] if len(run) > 1 else np.nan
+def _second(column: str) -> Callable[[pd.DataFrame, int], float]:
+    return lambda run, given: run[column].iloc[1] if len(run) > 1 else np.nan
 
 
 FIRST_LOSS = Outcome("training loss", "train_loss", "first", higher_is_better=False)
-SECOND_LOSS = Outcome("training loss of epoch 2", "train_loss", "", higher_is_better=False, summary=_second)
+SECOND_LOSS = Outcome("training loss of epoch 2", "train_loss", "", False, _second("train_loss"))
 LAST_LOSS = Outcome("training loss", "train_loss", "last", higher_is_better=False)
 FIRST_ACCURACY = Outcome("training accuracy", "train_accuracy", "first", higher_is_better=True)
+SECOND_ACCURACY = Outcome("training accuracy of epoch 2", "train_accuracy", "", True, _second("train_accuracy"))
 LAST_ACCURACY = Outcome("training accuracy", "train_accuracy", "last", higher_is_better=True)
 TEST_ACCURACY = Outcome("test accuracy", "test_accuracy", "last", higher_is_better=True)
-LEARNED = 0.5  # a network whose final test accuracy is below this has not learned its task; chance is 0.1
+TEST_LOSS = Outcome("test loss", "test_loss", "last", higher_is_better=False)
 SETTLED = 3  # the epoch from which on test accuracy should not change much any more
 FLUCTUATION = Outcome("fluctuation of test accuracy", "accuracy", "", higher_is_better=False, summary=_fluctuation)
 GAP = Outcome("training accuracy minus test accuracy", "accuracy", "last", higher_is_better=False, summary=_gap)
@@ -104,8 +111,8 @@ class Comparison:
 
     @property
     def pairs(self) -> np.ndarray:
-        """With minus without batch norm for each pair in which both have a value."""
-        return (self.per_seed["batch"] - self.per_seed["none"]).dropna().to_numpy()
+        """With minus without batch norm for each pair; NaN where one of the two has no value."""
+        return (self.per_seed["batch"] - self.per_seed["none"]).to_numpy()
 
     @property
     def t(self) -> Interval:
@@ -178,7 +185,13 @@ def signs(epochs: pd.DataFrame, outcome: Outcome) -> dict[float, int]:
     """
     compared = [compare(epochs, outcome, rate) for rate in rates(epochs)]
     adjusted = holm([c.p for c in compared])
-    return {c.learning_rate: c.difference.sign * int(p < 0.05) for c, p in zip(compared, adjusted, strict=True)}
+    return {c.learning_rate: c.difference.sign * int(p < ALPHA) for c, p in zip(compared, adjusted, strict=True)}
+
+
+def by_sign(epochs: pd.DataFrame, outcome: Outcome) -> dict[int, list[float]]:
+    """The rates at which the outcome is lower with batch norm (-1), higher (1), and not told apart (0)."""
+    told = signs(epochs, outcome)
+    return {sign: [rate for rate, found in told.items() if found == sign] for sign in (-1, 0, 1)}
 
 
 def compare_at(epochs: pd.DataFrame, outcome: Outcome, rates: dict[str, float]) -> Comparison:
@@ -206,14 +219,3 @@ def table(epochs: pd.DataFrame, learning_rate: float) -> list[Comparison]:
     """The comparisons of `TABLE` at one rate; an outcome that is the same as another, as in runs of one epoch, once."""
     compared = {outcome.title(int(epochs.epoch.max())): outcome for outcome in TABLE}
     return [compare(epochs, outcome, learning_rate) for outcome in compared.values()]
-
-
-def diverged(epochs: pd.DataFrame) -> pd.DataFrame:
-    """The runs that diverged: one row each with norm, learning_rate, seed and the epoch in which it happened."""
-    return epochs.loc[epochs.train_loss.isna(), ["norm", "learning_rate", "seed", "epoch"]]
-
-
-def unlearned(epochs: pd.DataFrame) -> pd.DataFrame:
-    """The runs that stayed finite and yet ended with a test accuracy below `LEARNED`: their last epoch's row each."""
-    last = epochs.sort_values("epoch").groupby(["norm", "learning_rate", "seed"]).tail(1)
-    return last[last.test_accuracy < LEARNED]

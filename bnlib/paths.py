@@ -32,9 +32,10 @@ def store() -> Path:
 
 
 def records(dataset: str) -> Path:
-    """Folder where the learning-rate notebooks leave their records (`BNLIB_RECORDS`).
+    """Folder where a notebook that trains leaves its records (`BNLIB_RECORDS`).
 
-    By hand the default is a folder of its own, so that a notebook rerun in JupyterLab never touches a report.
+    By hand the default is a folder of its own, so that a notebook rerun in JupyterLab never touches a report; the latest one
+    that was run is there.
     """
     return _place("BNLIB_RECORDS", cache() / "interactive") / dataset
 

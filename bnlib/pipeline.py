@@ -1,6 +1,5 @@
 """`make report`: data, then the notebooks that train, then the report's, then the pages; only what is not up to date."""
 
-import os
 import sys
 import tempfile
 import time
@@ -9,17 +8,14 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 # No torch here nor in what these import: it takes seconds, and most often there is little to do.
-from bnlib import UserError, cluster, files, paths, progress, provenance, raw, stamps
+from bnlib import UserError, cluster, commands, files, paths, progress, provenance, raw, stamps
 from bnlib.parameters import Parameters, read, worker_count
-from bnlib.signals import terminable
 from bnlib.studies import Study, studies
 from bnlib.words import listing, plural
 
 PACKAGE = Path(__file__).parent
 # Modules on which nothing in an executed notebook hangs: a change of theirs runs none again.
-APART = {
-    f"{name}.py" for name in ("cluster", "parameters", "pipeline", "plain", "progress", "render", "signals", "stamps", "verify")
-}
+APART = {f"{name}.py" for name in ("cluster", "commands", "pipeline", "plain", "progress", "render", "signals", "verify")}
 
 
 class Pipeline:
@@ -36,6 +32,7 @@ class Pipeline:
         code = [path for path in PACKAGE.glob("*.py") if path.name not in APART]
         self.common = {
             "code": stamps.sources(code),
+            "original": stamps.sources((PACKAGE / "original").glob("*.csv")),
             "data": raw.checksums(self.dataset),
             "versions": provenance.versions() | stamps.sources([paths.ROOT / "requirements.lock"]),
             "machine": provenance.machine(),
@@ -99,7 +96,7 @@ class Pipeline:
 
     def _make_report(self) -> bool:
         folders = [self._folder(study) for study in self.studies]
-        took, kept = self.report / "took.json", os.environ.get("KEEP", "0") not in ("", "0")
+        took, kept = self.report / "took.json", commands.keeps()
         inputs = self.common | {
             "notebook": stamps.sources([paths.NOTEBOOKS / "report.ipynb"]),
             "kept": stamps.sources(path for path in (paths.benchmark(), took) if path.exists()),
@@ -211,25 +208,18 @@ def make(parameters: Parameters) -> None:
 
 def main() -> int:
     """`python -m bnlib.pipeline`, its parameters in variables; returns the exit status."""
-    try:
+
+    def task() -> bool:
         parameters = read()
         paths.cache().mkdir(parents=True, exist_ok=True)
-        with terminable(), FileLock(paths.cache() / "report.lock", timeout=0):
-            make(parameters)
-    except Timeout:
-        print("error: another `make report` is at work in this checkout; wait for it, or end it", file=sys.stderr)
-        return 1
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        print(f"error: {where}{error.strerror or error}; finished files are as they were", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("\ninterrupted; `make report` goes on from the finished epochs", file=sys.stderr)
-        return 130
-    return 0
+        try:
+            with FileLock(paths.cache() / "report.lock", timeout=0):
+                make(parameters)
+        except Timeout:
+            raise UserError("another `make report` is at work in this checkout; wait for it, or end it") from None
+        return True
+
+    return commands.run(task, "interrupted; `make report` goes on from the finished epochs")
 
 
 if __name__ == "__main__":

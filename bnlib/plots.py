@@ -16,6 +16,7 @@ from bnlib.data import CLASSES
 from bnlib.outcomes import Comparison, at_rate
 from bnlib.statistics import mean_interval
 from bnlib.style import ARMS, INK, axes, far_pairs, label_lines, lack, limits, spread, svg
+from bnlib.words import plural
 
 __all__ = ["Picture", "across_rates", "axes", "curves", "differences", "examples", "threshold"]
 
@@ -46,17 +47,17 @@ def curves(epochs: pd.DataFrame, column: str, learning_rate: float, ax: Axes) ->
     digits = 2 if share else 4
     told = [f"{ARMS[n].label} from {first:.{digits}f} to {last:.{digits}f}" for n, (last, first) in ends.items()]
     what = f"{name} in {'%' if share else 'nats'} by epoch at learning rate {rate_name(learning_rate)}"
-    return describe(ax, f"Line chart of {what}, means over {rows.seed.nunique()} seeds: {'; '.join(told) or 'no data'}.")
+    what += f", means over {plural(rows.seed.nunique(), 'seed')}"
+    return describe(ax, f"Line chart of {what}: {'; '.join(told) or 'no data'}.")
 
 
 def differences(comparisons: Sequence[Comparison], ax: Axes) -> Axes:
     """With minus without batch norm at each rate: hollow points are seeds, squares their mean, bars its interval."""
     outcome = comparisons[0].outcome
-    scale = 100 if outcome.is_share else 1
-    told = []
+    scale, told = outcome.scale, []
     ax.axvline(0, color=INK, linewidth=0.8)
     for y, comparison in enumerate(comparisons):
-        seeds = (comparison.per_seed["batch"] - comparison.per_seed["none"]).dropna() * scale
+        seeds = comparison.pairs * scale
         d = comparison.difference
         ax.plot(seeds, np.full(len(seeds), y + 0.22), "o", color=INK, fillstyle="none", markersize=4, alpha=0.7)
         if d.n:
@@ -75,14 +76,13 @@ def differences(comparisons: Sequence[Comparison], ax: Axes) -> Axes:
 
 def threshold(comparisons: Sequence[Comparison]) -> float | None:
     """Where the axis of `differences` turns logarithmic, in its unit, if one pair lies far from the others."""
-    pairs = np.concatenate([c.per_seed["batch"] - c.per_seed["none"] for c in comparisons])
-    return far_pairs(pairs * (100 if comparisons[0].outcome.is_share else 1))
+    return far_pairs(np.concatenate([c.pairs for c in comparisons]) * comparisons[0].outcome.scale)
 
 
 def across_rates(comparisons: Sequence[Comparison], ax: Axes) -> Axes:
     """An outcome against the learning rate: each arm's mean with its 95% interval, and every seed as a small point."""
     outcome, told = comparisons[0].outcome, []
-    scale = 100 if outcome.is_share else 1
+    scale = outcome.scale
     where, read = np.array([c.learning_rate for c in comparisons]), lack if outcome.is_share else np.asarray
     seen = []
     for norm, arm in ARMS.items():

@@ -7,7 +7,7 @@ import platform
 from collections.abc import Mapping
 from pathlib import Path
 
-from bnlib import files
+from bnlib import UserError, files
 
 PACKAGES = ("torch", "torchvision", "numpy", "scipy", "pandas", "scikit-learn", "matplotlib", "papermill", "nbconvert")
 
@@ -79,7 +79,11 @@ def keep_time(records, path: Path) -> None:
 
 def kept_time(records, path: Path) -> dict[str, str]:
     """What `keep_time` kept, as a fact; none where it was of other records."""
-    if not path.exists() or (said := json.loads(path.read_text()))["records"] != _digest(records):
+    try:
+        said = json.loads(path.read_text())
+        if said["records"] != _digest(records):
+            return {}
+    except (OSError, ValueError, KeyError):  # none was kept, or it is damaged
         return {}
     return {"training time": f"{said['seconds'] / 3600:.1f} hours of one core, evaluation and rendering not counted"}
 
@@ -94,5 +98,13 @@ def save(facts: dict[str, str], folder: Path) -> None:
 
 
 def load(folder: Path) -> dict[str, str]:
-    """Reads what `save` wrote."""
-    return json.loads((folder / "provenance.json").read_text())
+    """Reads what `save` wrote.
+
+    Raises:
+        UserError: there is no such file, or it is damaged.
+    """
+    path = folder / "provenance.json"
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read; `make report` makes it again ({error})") from error

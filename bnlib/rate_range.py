@@ -6,12 +6,12 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from bnlib import outcomes
 from bnlib.config import RunConfig
 from bnlib.runs import paired_configs
-from bnlib.statistics import NOTHING, Interval, mean_interval, share
+from bnlib.statistics import NOTHING, Interval, mean_interval
 from bnlib.words import ARMS
 
+OTHERS = (0.005, 0.02)  # other margins, to see how much hangs on this one
 USABLE = 0.01  # a rate is usable where mean test accuracy is within a percentage point of the arm's best
 CHANCE = 0.1  # the test accuracy that a diverged network is counted with
 
@@ -43,24 +43,12 @@ class Reach(NamedTuple):
     ratio: Interval
 
 
-def reach(epochs: pd.DataFrame) -> Reach:
-    """The largest usable rate of each arm, seed by seed: within `USABLE` of the best that this arm has with this seed."""
+def reach(epochs: pd.DataFrame, margin: float = USABLE) -> Reach:
+    """The largest usable rate of each arm, seed by seed: within `margin` of the best that this arm has with this seed."""
     accuracy = final_accuracy(epochs)
-    good = accuracy.ge(accuracy.max(axis=1) - USABLE, axis=0)
+    good = accuracy.ge(accuracy.max(axis=1) - margin, axis=0)
     largest = good.apply(lambda row: row.index[row].max(), axis=1).unstack("norm")[list(ARMS)]
     ratio = mean_interval(np.log(largest["batch"] / largest["none"]))
     if ratio.n == 0:
         return Reach(largest, NOTHING)
     return Reach(largest, Interval(*np.exp([ratio.estimate, ratio.low, ratio.high]), ratio.n))
-
-
-def lost(epochs: pd.DataFrame) -> pd.DataFrame:
-    """For each norm and learning_rate: columns diverged and unlearned (counts), lost (both, a share as an `Interval`)."""
-    runs = epochs.groupby(["norm", "learning_rate"]).seed.nunique()
-    keys = ["norm", "learning_rate"]
-    diverged, unlearned = (
-        table.groupby(keys).seed.nunique().reindex(runs.index, fill_value=0)
-        for table in (outcomes.diverged(epochs), outcomes.unlearned(epochs))
-    )
-    shares = [share(int(d + u), int(n)) for d, u, n in zip(diverged, unlearned, runs, strict=True)]
-    return pd.DataFrame({"diverged": diverged, "unlearned": unlearned, "lost": shares}, index=runs.index)

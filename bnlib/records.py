@@ -86,8 +86,11 @@ def load(folder: Path) -> Records:
     for name, columns in (("epochs", COLUMNS), ("timing", TIMING_COLUMNS)):
         path = folder / f"{name}.csv"
         if not path.is_file():
-            raise UserError(f"no records at {path}; run learning_rate.ipynb or `make report` first")
-        table = pd.read_csv(path)
+            raise UserError(f"no records at {path}; run `make report` first, with DATASET if need be")
+        try:
+            table = pd.read_csv(path)
+        except ValueError as error:  # nothing in it, or no table
+            raise UserError(f"{path} is not a table of records: {error}") from error
         if list(table.columns) != columns or table.empty:
             raise UserError(f"{path} is not a table of records: its columns should be {','.join(columns)}")
         tables.append(table)

@@ -6,7 +6,7 @@ from importlib import resources
 import numpy as np
 import pandas as pd
 
-from bnlib import outcomes
+from bnlib import outcomes, records
 from bnlib.config import CHAIN, RunConfig
 from bnlib.outcomes import Outcome
 from bnlib.runs import paired_configs
@@ -63,16 +63,24 @@ def beside(epochs: pd.DataFrame) -> pd.DataFrame:
         epochs: records of the replay, some seeds.
 
     Returns:
-        The rows of `published` and, for train_loss and train_accuracy each, columns with _mean, _low, _high and _inside: our
-        mean over seeds; the 95% prediction interval for one more run, in which a run of the original should lie 19 times in 20;
-        and whether it does. The interval is taken of logarithms, of the loss and of the error, so that it keeps to possible
-        values.
+        The rows of `published` up to the epoch that the records reach and, for train_loss and train_accuracy each, columns with
+        _mean, _low, _high and _inside: our mean over seeds; the 95% prediction interval for one more run, in which a run of the
+        original should lie 19 times in 20; and whether it does. The interval is taken of logarithms, of the loss and of the
+        error, so that it keeps to possible values.
     """
     table = published()
+    table = table[table.epoch <= epochs.epoch.max()].reset_index(drop=True)
     for column in ("train_loss", "train_accuracy"):
         ours = [_rows(epochs, row.learning_rate, row.norm).query(f"epoch == {row.epoch}")[column] for row in table.itertuples()]
         _add(table, column, ours)
     return table
+
+
+def swapped(table: pd.DataFrame) -> int:
+    """How many published losses lie inside the interval of the *other* arm's runs; `table` as `beside` makes it."""
+    where = table.set_index(["learning_rate", "epoch", "norm"]).unstack()
+    loss, low, high = where["train_loss"], where["train_loss_low"], where["train_loss_high"]
+    return int(sum(loss[a].between(low[b], high[b]).sum() for a, b in (("none", "batch"), ("batch", "none"))))
 
 
 def beside_test(epochs: pd.DataFrame) -> pd.DataFrame:
@@ -103,7 +111,7 @@ def _band(values: np.ndarray, error: bool) -> tuple[float, float, float]:
 
 
 def first_losses(epochs: pd.DataFrame) -> pd.DataFrame:
-    """Training loss of the first epoch at each rate that was also run afresh, in medians over seeds.
+    """Training loss of the first epoch at each rate that was also run afresh, in medians over the seeds of the replay.
 
     Args:
         epochs: records of the protocols `replay` and `controlled`.
@@ -111,7 +119,8 @@ def first_losses(epochs: pd.DataFrame) -> pd.DataFrame:
     Returns:
         Columns learning_rate, norm, published, replayed, fresh.
     """
-    chained, controlled = (epochs[epochs.protocol == protocol] for protocol in ("replay", "controlled"))
+    chained, controlled = (records.of(epochs, protocol) for protocol in (records.REPLAY, records.CONTROLLED))
+    controlled = controlled[controlled.seed.isin(chained.seed)]
     table, rows = published().query("epoch == 1").set_index(["learning_rate", "norm"]).train_loss, []
     for rate in CHAIN:
         for norm in ARMS if rate in set(controlled.learning_rate) else ():

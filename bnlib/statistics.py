@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import special, stats
 
-LEVEL = 0.95
+ALPHA = 0.05  # of every test
+LEVEL = 1 - ALPHA  # of every interval
 ENOUGH = 7  # pairs from which on the exact test can tell arms apart at three rates: 3 x 2 / 2^7 < 5%
 MOST_FLIPS = 2**16  # sign patterns of an exact test; from 17 pairs on, as many are drawn
 
@@ -75,16 +76,17 @@ def paired_difference(first: Sequence[float], second: Sequence[float]) -> Interv
 def mean_difference(differences: Sequence[float]) -> Interval:
     """Mean of paired `differences` with the interval that they are judged by: `exact_interval` from seven pairs on, else t's.
 
-    One run that does not learn among others that do makes differences that no normal distribution has: the exact interval
-    holds all the same. With fewer pairs its test, adjusted over three rates, could show nothing.
+    One run that does not learn among others that do makes differences that no normal distribution has: the exact test
+    holds all the same. With fewer pairs that test, adjusted over three rates, could show nothing. A pair with a NaN counts
+    as one: which test is made depends on how many pairs there were to be, not on how many were lost.
     """
-    return exact_interval(differences) if len(_finite(differences)) >= ENOUGH else mean_interval(differences)
+    return exact_interval(differences) if len(differences) >= ENOUGH else mean_interval(differences)
 
 
 def difference_p(differences: Sequence[float]) -> float:
     """p of no difference, of the test that belongs to `mean_difference`: exact from seven pairs on, else paired t."""
     x = _finite(differences)
-    if len(x) >= ENOUGH:
+    if len(differences) >= ENOUGH:
         return exact_p(x)
     return float(stats.ttest_1samp(x, 0).pvalue) if len(x) > 1 and np.ptp(x) > 0 else np.nan
 
@@ -108,6 +110,8 @@ def exact_p(differences: Sequence[float]) -> float:
     x = _finite(differences)
     if not len(x):
         return np.nan
+    if (largest := np.abs(x).max()) > 0:
+        x = np.round(x / largest * 1e9)  # whole numbers: means that are equal stay so, whatever differences were rounded to
     tested = stats.permutation_test(
         (x,), lambda x, axis: x.mean(axis=axis), permutation_type="samples", n_resamples=MOST_FLIPS, rng=0, vectorized=True
     )
@@ -118,8 +122,8 @@ def exact_interval(differences: Sequence[float]) -> Interval:
     """Mean of `differences` with the 95% interval that belongs to `exact_p`: the shifts that the test does not refuse.
 
     Its ends are order statistics of the means of all subsets (Hartigan, "Using Subsample Values as Typical Values", JASA 64,
-    1969). It supposes that differences spread evenly about their centre, not that they are normal. Fewer than six pairs
-    bound nothing.
+    1969). It supposes that differences spread evenly about their centre, not that they are normal: where a few pairs lie far
+    to one side its ends are not to be relied on. Fewer than six pairs bound nothing.
     """
     x = _finite(differences)
     n = len(x)

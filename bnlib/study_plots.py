@@ -5,7 +5,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator, PercentFormatter
 
-from bnlib import convergence, outcomes, rate_range, records, replay
+from bnlib import convergence, lost_runs, outcomes, rate_range, records, replay
 from bnlib.config import CHAIN, rate_name
 from bnlib.plots import describe
 from bnlib.style import ARMS, INK, label_lines, lack, limits
@@ -22,9 +22,9 @@ def survival(epochs: pd.DataFrame, threshold: float, learning_rate: float, ax: A
         ax.plot(x, y, drawstyle="steps-post", color=arm.color, linestyle=arm.linestyle, linewidth=1.8)
         low, high = (np.append([1, *end], end[-1]) for end in (curve.low, curve.high))
         ax.fill_between(x, low, high, step="post", color=arm.color, alpha=0.12, linewidth=0)
-        told.append(
-            f"{arm.label} {runs.reached.sum()} of {len(runs)} reached it, half by epoch {convergence.median_epochs(runs):g}"
-        )
+        middle = convergence.median_epochs(runs)
+        half = f"half of them by epoch {middle:g}" if np.isfinite(middle) else "fewer than half"
+        told.append(f"{arm.label} {runs.reached.sum()} of {len(runs)} reached it, {half}")
     ax.set(xlim=(0, given), ylim=(0, 1.02), xlabel="epoch", title=f"{threshold:.1%} at {rate_name(learning_rate)}")
     ax.set_ylabel("not there yet")
     ax.xaxis.set_major_locator(MaxNLocator(5, integer=True))
@@ -69,7 +69,7 @@ def _over_rates(points: dict[str, pd.DataFrame], title: str, ax: Axes, write, sh
 
 def range_lost(epochs: pd.DataFrame, ax: Axes) -> Axes:
     """Share of runs that diverged or did not learn against the learning rate, with its Wilson interval."""
-    lost, told = rate_range.lost(epochs), []
+    lost, told = lost_runs.shares(epochs), []
     for norm, arm in ARMS.items():
         rows = lost.loc[norm].lost
         x = rows.index.to_numpy() * (0.93 if norm == "none" else 1.07)  # side by side

@@ -4,11 +4,12 @@ from collections.abc import Callable
 
 import pandas as pd
 
-from bnlib import outcomes, rate_range, replay
+from bnlib import lost_runs, outcomes, rate_range, replay
 from bnlib.config import CHAIN, rate_name
 from bnlib.evidence_tables import lost_share
 from bnlib.style import ARMS
 from bnlib.tables import Table, interval
+from bnlib.words import plural
 
 
 def replayed(table: pd.DataFrame) -> Table:
@@ -36,7 +37,10 @@ def replayed_test(table: pd.DataFrame) -> Table:
         ]
         for row in table.itertuples()
     ]
-    caption = "Test accuracies in %, the original's beside the replay's: mean over seeds and the 95% prediction interval."
+    caption = (
+        "Test accuracies in % after the last epoch at each rate, the original's beside the replay's: mean over seeds and the "
+        "95% prediction interval."
+    )
     return Table("replayed-test", caption, ["rate, arm", "original", "replay", "inside"], rows)
 
 
@@ -53,7 +57,10 @@ def first_losses(epochs: pd.DataFrame) -> Table:
         [f"{rate_name(row.learning_rate)}, {ARMS[row.norm].label}", *map(write, (row.published, row.replayed, row.fresh))]
         for row in replay.first_losses(epochs).itertuples()
     ]
-    caption = "Training loss of the first epoch at each rate, in nats, in the order of the chain; ours in medians over seeds."
+    caption = (
+        "Training loss of the first epoch at each rate, in nats, in the order of the chain; ours in medians over the replay's "
+        "seeds. At the first rate replay and fresh start are the same runs."
+    )
     return Table("first-losses", caption, ["rate, arm", "original", "replay", "fresh start"], rows)
 
 
@@ -66,15 +73,16 @@ def effects(controlled: pd.DataFrame, chain: pd.DataFrame) -> Table:
             rows.append([name, *(interval(outcome, value, signed=True) for value in (row.chain, row.rate, row.order))])
     caption = (
         f"The change from {rate_name(CHAIN[0])} to a later rate of the chain, over seeds, and its two parts: what a "
-        "fresh start at that rate changes (the rate), and what having been trained before adds (the order). Means with 95% t "
-        "intervals; losses in nats, accuracies in percentage points."
+        "fresh start at that rate changes (the rate), and what having been trained before adds (the order). Means over "
+        f"{plural(chain.seed.nunique(), 'seed')} with 95% t intervals, which one run that does not learn makes very wide; "
+        "losses in nats, accuracies in percentage points."
     )
     return Table("effects", caption, ["outcome", "change in the chain", "by the rate", "by the order"], rows)
 
 
 def rates(epochs: pd.DataFrame) -> Table:
     """Final training loss, test accuracy and lost runs of both arms at each rate of the range."""
-    rows, lost, accuracy = [], rate_range.lost(epochs), rate_range.final_accuracy(epochs)
+    rows, lost, accuracy = [], lost_runs.shares(epochs), rate_range.final_accuracy(epochs)
     good = rate_range.usable(epochs)
     for rate in outcomes.rates(epochs):
         loss = outcomes.per_seed(epochs, outcomes.LAST_LOSS, rate)
@@ -85,10 +93,10 @@ def rates(epochs: pd.DataFrame) -> Table:
             row += [outcomes.TEST_ACCURACY.number(accuracy.loc[norm][rate].mean()) + mark, lost_share(lost.loc[(norm, rate)])]
         rows.append(row)
     caption = (
-        f"Runs of {int(epochs.epoch.max())} epochs, {epochs.seed.nunique()} seeds: mean training loss of the last epoch (nats, "
-        f"of the runs that stayed finite), mean test accuracy (%, a diverged run counting with {rate_range.CHANCE:.0%}), and "
-        "the share of runs that diverged or did not learn with its Wilson interval. Usable: within "
-        f"{100 * rate_range.USABLE:g} point of the arm's best rate."
+        f"Runs of {plural(int(epochs.epoch.max()), 'epoch')}, {plural(epochs.seed.nunique(), 'seed')}: mean training loss of "
+        "the last epoch (nats, of the runs that stayed finite), mean test accuracy (%, a diverged run counting with "
+        f"{rate_range.CHANCE:.0%}), and the share of runs that diverged or did not learn with its Wilson interval. Usable: "
+        f"within {100 * rate_range.USABLE:g} point of the arm's best rate."
     )
     each = ["loss", "accuracy", "lost"]
     columns = ["learning rate", *(f"{what} {arm}" for arm in ("without", "with") for what in each)]

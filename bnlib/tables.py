@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from bnlib import bench, models, outcomes
+from bnlib import bench, lost_runs, models, outcomes
 from bnlib.bench import Benchmark
 from bnlib.config import rate_name
 from bnlib.data import CLASSES, Data
@@ -72,7 +72,7 @@ def comparison(comparisons: list[Comparison]) -> Table:
 
 def across(epochs: pd.DataFrame, outcome: Outcome) -> Table:
     """One outcome at every learning rate, with the runs that diverged."""
-    lost = pd.concat([outcomes.diverged(epochs), outcomes.unlearned(epochs)])
+    lost = lost_runs.every(epochs)
     rows = []
     for rate in outcomes.rates(epochs):
         c = outcomes.compare(epochs, outcome, rate)
@@ -90,7 +90,7 @@ def across(epochs: pd.DataFrame, outcome: Outcome) -> Table:
     caption = (
         f"{title.capitalize()} ({outcome.unit}) at each learning rate: mean over seeds with its 95% interval, and the "
         "paired difference. The last columns count the runs that diverged or did not learn (test accuracy below "
-        f"{outcomes.LEARNED:.0%})."
+        f"{lost_runs.LEARNED:.0%})."
     )
     columns = [
         "learning rate",

@@ -1,16 +1,14 @@
 """`make verify`: some of a report's runs are done anew, without the store, and compared with what the report has."""
 
-import os
 import random
 import sys
 import tempfile
 
 import pandas as pd
 
-from bnlib import UserError, cluster, data, devices, parameters, paths, provenance, raw, records, store
+from bnlib import UserError, cluster, commands, data, devices, parameters, paths, provenance, raw, records, store
 from bnlib.config import RunConfig, rate_name
 from bnlib.runs import run_all
-from bnlib.signals import terminable
 from bnlib.words import ARMS, plural
 
 SAMPLE = 1  # runs of each arm
@@ -71,7 +69,7 @@ def verify(count: int) -> bool:
     loaded = data.load(epochs.dataset.iloc[0])
     if loaded.checksum != facts["SHA-256 of the data"]:
         raise UserError(f"the files of {loaded.name} are not those of the report in {folder.parent}")
-    seed = int(os.environ.get("VERIFY_SEED") or random.randrange(10**6))
+    seed = parameters.count("VERIFY_SEED", random.randrange(1, 10**6))
     configs = sample(epochs, facts, count, random.Random(seed))
     print(f"Doing {plural(len(configs), 'run')} of {folder.parent} anew (VERIFY_SEED={seed})", flush=True)
     with tempfile.TemporaryDirectory(prefix="bnlib-") as empty, paths.variables({"BNLIB_CACHE": empty, cluster.VARIABLE: ""}):
@@ -112,15 +110,7 @@ def _say(found: pd.DataFrame, other: list[str]) -> bool:
 
 def main() -> int:
     """`python -m bnlib.verify`; VERIFY says how many runs of each arm; returns the exit status."""
-    try:
-        with terminable():
-            return 0 if verify(parameters.count("VERIFY", SAMPLE)) else 1
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("\ninterrupted", file=sys.stderr)
-        return 130
+    return commands.run(lambda: verify(parameters.count("VERIFY", SAMPLE)), "interrupted")
 
 
 if __name__ == "__main__":

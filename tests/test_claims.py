@@ -31,7 +31,10 @@ def runs(gain: dict[float, float] | float, seeds: int = 8, epochs: int = 6) -> p
                 ]
                 for seed in range(seeds)
             }
-    return make_epochs(cells).assign(train_accuracy=lambda t: 0.999 - 0.005 * (t.norm == "batch"))
+    early, batch = (lambda t: t.epoch <= 2), (lambda t: t.norm == "batch")
+    return make_epochs(cells).assign(
+        train_accuracy=lambda t: np.where(early(t), 0.9 + (0.05 + 0.001 * t.seed) * batch(t), 0.999 - 0.005 * batch(t))
+    )
 
 
 def verdicts(epochs: pd.DataFrame) -> dict[int, str]:
@@ -99,7 +102,7 @@ def test_pair_with_a_lost_run_has_no_fluctuation_and_is_said():
     lost = (epochs.learning_rate == 0.01) & (epochs.norm == "none") & (epochs.seed == 0)
     epochs.loc[lost, "test_accuracy"] = 0.1135
     claim = claims.judge(epochs)[2]
-    assert [len(part.values) for part in claim.parts] == [8, 7]
+    assert [(len(part.values), part.interval.n) for part in claim.parts] == [(8, 8), (8, 7)]
     assert "at 0.01 1 of 8 runs without batch norm and 0 of 8 with it" in claim.note
 
 
@@ -109,8 +112,37 @@ def test_p_values_are_adjusted_over_the_rates_of_one_outcome():
     assert [part.p for part in claim.parts] == pytest.approx([3 * 2 / 256] * 6)
 
 
+def test_opposite_of_one_part_has_to_stand_out_among_all_parts():
+    epochs = runs(gain=0.6)
+    at = (epochs.learning_rate == 0.005) & (epochs.epoch == 1)
+    epochs.loc[at & (epochs.norm == "batch"), "train_loss"] = 0.3  # the rate's first loss is higher with batch norm
+    claim = claims.judge(epochs)[0]
+    part = next(part for part in claim.parts if part.text == "training loss of epoch 1 at 0.005")
+    # Six parts, all of p = 2 / 2^8: the opposite is adjusted over six, what is as wanted over three rates.
+    assert (part.met, part.p) == (-1, pytest.approx(6 * 2 / 256))
+    assert claim.parts[0].p == pytest.approx(3 * 2 / 256)
+    assert claim.verdict == CONTRADICTED
+
+
+def test_one_rate_is_not_adjusted():
+    assert [part.p for part in claims.judge(runs(gain=0.6))[1].parts] == pytest.approx([2 / 256] * 4)
+
+
+def test_pairs_without_a_difference_bound_p_from_below():
+    part = claims.Part("", outcomes.TEST_ACCURACY, np.array([0, 0, 0, -1, -2, -8, -3, np.nan]), -1, "")
+    assert (part.unequal, part.least_p) == (4, 1 / 8)
+
+
 def test_original_s_own_table_is_held_against_its_fifth_claim():
     assert "0.10 at 0.001, 0.38 at 0.005 and 0.49 at 0.01" in claims.judge(runs(gain=0.6))[4].note
+
+
+def test_notes_give_what_the_original_printed_and_what_it_did_not():
+    judged = claims.judge(runs(gain=0.6))
+    assert "The training accuracy of epoch 1 is higher with batch norm at 0.001, 0.005 and 0.01." in judged[0].note
+    # By hand from the log: changes of the training loss from epoch 3 to 10 at 0.005, 0.0282 and 0.0049 in all, over 7.
+    assert "by 0.0040 nats without and 0.0007 with batch norm at 0.005" in judged[2].note
+    assert "The test loss of epoch 6 is" in judged[3].note
 
 
 def test_csv_holds_what_the_verdicts_rest_on(tmp_path):

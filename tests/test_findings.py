@@ -64,10 +64,20 @@ def test_lead_says_what_was_bought_and_what_it_cost(epochs):
 def test_stability_counts_diverged_and_unlearned_runs_of_each_arm(diverged_epochs, epochs):
     assert findings.stability(diverged_epochs) == (
         "At 1000, 1 of 2 runs without batch norm and 0 of 2 with it diverged, that is, met a loss that was not finite. "
-        "At 1000, 1 of 2 runs without batch norm and 0 of 2 with it did not learn: their test accuracy ended below 50%."
+        "At 1000, 1 of 2 runs without batch norm and 0 of 2 with it did not learn: their test accuracy ended below 50%. "
+        "That one arm loses more may be chance (p 0.50)."
     )
     assert findings.stability(epochs) == "Every run stayed finite and ended with a test accuracy of at least 50% (6 of 6)."
     assert "2 of 2 runs without batch norm and 0 of 2 with it diverged or did not learn" in findings.lead(diverged_epochs)
+
+
+def test_pairs_that_learned_are_told_apart_from_the_mean_over_all(epochs):
+    lost = epochs.copy()
+    lost.loc[(lost.norm == "none") & (lost.seed == 0) & (lost.epoch == 2), "test_accuracy"] = 0.1
+    # the pairs of seeds 1 and 2 differ by 0 and -1 points: mean -0.5, half width 12.7062 * 0.5
+    assert findings.stability(lost).endswith(
+        "In the 2 pairs at 0.001 in which both learned, test accuracy differed by −0.50 percentage points [−6.85, +5.85]."
+    )
 
 
 def test_survivors_are_not_passed_off_as_all_pairs(diverged_epochs):

@@ -1,4 +1,5 @@
 import numpy as np
+import pandas as pd
 import pytest
 
 from bnlib import outcomes
@@ -40,9 +41,10 @@ def test_difference_counts_only_pairs_that_stayed_finite(diverged_epochs):
     assert c.seeds == 2
 
 
-def test_diverged_and_unlearned_runs_are_told_apart(diverged_epochs):
-    assert outcomes.diverged(diverged_epochs)[["norm", "seed", "epoch"]].values.tolist() == [["none", 0, 2]]
-    assert outcomes.unlearned(diverged_epochs)[["norm", "seed"]].values.tolist() == [["none", 1]]
+def test_rates_are_grouped_by_what_is_shown_at_them(epochs):
+    same = epochs.assign(learning_rate=0.01, train_loss=0.5)
+    turned = epochs.assign(learning_rate=0.1, norm=epochs.norm.map({"none": "batch", "batch": "none"}))
+    assert outcomes.by_sign(pd.concat([epochs, same, turned]), FIRST_LOSS) == {-1: [0.001], 1: [0.1], 0: [0.01]}
 
 
 def test_absent_rate_is_refused(epochs):
@@ -54,6 +56,7 @@ def test_numbers_are_written_with_their_digits():
     assert FIRST_LOSS.number(-0.12345, signed=True) == "−0.1235"
     assert TEST_ACCURACY.number(0.98765) == "98.77"
     assert TEST_ACCURACY.number(0.01, signed=True) == "+1.00"
+    assert TEST_ACCURACY.number(-0.00001, signed=True) == "+0.00"
     assert TEST_ACCURACY.number(float("nan")) == "–"
     assert FIRST_LOSS.title(10) == "training loss of epoch 1"
     assert TEST_ACCURACY.title(10) == "test accuracy of epoch 10"

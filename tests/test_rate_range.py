@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from bnlib import rate_range
+from bnlib import lost_runs, rate_range
 
 
 def test_usable_rates_are_within_a_point_of_the_arm_s_best_mean(span):
@@ -17,11 +17,15 @@ def test_reach_is_the_ratio_of_the_largest_usable_rates_over_seeds(span):
     assert ratio.high == pytest.approx(100 * np.exp(half), rel=1e-4)
 
 
+def test_wider_margin_reaches_further(span):
+    assert rate_range.reach(span, 0.5).ratio.estimate >= rate_range.reach(span).ratio.estimate
+
+
 def test_diverged_run_counts_as_chance_and_as_lost(span):
     assert rate_range.final_accuracy(span).loc["none"][1.0].tolist() == [0.1, 0.1]
-    row = rate_range.lost(span).loc["none", 1.0]
+    row = lost_runs.shares(span).loc["none", 1.0]
     assert (row.diverged, row.unlearned, row.lost.estimate) == (1, 1, 1)
-    assert rate_range.lost(span).loc["batch", 1.0].lost.estimate == 0
+    assert lost_runs.shares(span).loc["batch", 1.0].lost.estimate == 0
 
 
 def test_configs_are_both_arms_of_each_seed_at_each_rate():

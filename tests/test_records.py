@@ -48,7 +48,7 @@ def test_joined_records_are_those_of_one_collection():
 
 
 def test_absent_records_say_what_to_run(tmp_path):
-    with pytest.raises(UserError, match=r"no records at .*epochs.csv; run learning_rate.ipynb or `make report` first"):
+    with pytest.raises(UserError, match=r"no records at .*epochs.csv; run `make report` first"):
         records.load(tmp_path)
 
 

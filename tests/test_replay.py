@@ -51,6 +51,19 @@ def test_published_figures_lie_inside_a_replay_around_them_and_outside_another()
     assert not far.train_loss_inside.any()
 
 
+def test_other_arm_s_losses_lie_outside_narrow_bands():
+    near = replay.beside(chain({0: 0.999, 1: 1.0, 2: 1.001}))
+    assert replay.swapped(near) == 0
+    wide = replay.beside(chain({0: 0.01, 1: 1.0, 2: 100.0}))
+    assert replay.swapped(wide) == 60
+
+
+def test_fresh_starts_are_those_of_the_replay_s_seeds():
+    fresh = make_epochs({(norm, 0.005): {s: [(0.1 * (s + 1), 0.9)] for s in range(8)} for norm in ("none", "batch")})
+    row = replay.first_losses(pd.concat([chain(), fresh])).iloc[0]
+    assert row.fresh == pytest.approx(0.2)  # the median of 0.1, 0.2 and 0.3: seeds 0, 1 and 2
+
+
 def test_log_has_the_original_s_lines_in_its_order():
     lines = list(replay.log(chain({0: 1.0}), seed=0))
     assert lines[:2] == ["Learning rate 0.001, without batch norm", "Epoch 1/10, Loss: 0.1943, Accuracy: 94.09%"]

@@ -12,7 +12,7 @@ def test_survival_curve_says_how_many_got_there():
     cells = {("none", 0.001): {0: [(1, 0.99)], 1: [(1, 0.9)]}, ("batch", 0.001): {0: [(1, 0.99)], 1: [(1, 0.99)]}}
     ax = study_plots.survival(make_epochs(cells), 0.98, 0.001, ax=plots.axes())
     assert "without batch norm 1 of 2 reached it" in ax.alt
-    assert "with batch norm 2 of 2 reached it, half by epoch 1" in ax.alt
+    assert "with batch norm 2 of 2 reached it, half of them by epoch 1" in ax.alt
     assert ax.get_lines()[0].get_ydata()[-1] == 0.5
 
 
