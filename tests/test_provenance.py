@@ -1,6 +1,7 @@
 import pandas as pd
+import pytest
 
-from bnlib import provenance
+from bnlib import UserError, provenance
 from bnlib.records import Records
 
 
@@ -23,3 +24,18 @@ def test_facts_of_a_report_name_the_seeds_of_its_studies(tmp_path):
         provenance.save({"seeds": seeds, "epochs": "3"}, tmp_path / name)
     facts = provenance.joined({label: tmp_path / name for label, name in (("Rate", "a"), ("Other", "b"), ("Replay", "c"))})
     assert facts == {"seeds": "0, 1", "epochs": "3", "seeds, replay": "0"}
+
+
+def test_damaged_time_is_none(epochs, tmp_path):
+    path = tmp_path / "took.json"
+    for text in ("<<<<<<< mine", "{}"):
+        path.write_text(text)
+        assert provenance.kept_time(Records(epochs, epochs), path) == {}
+
+
+@pytest.mark.parametrize("text", [None, "not JSON"])
+def test_absent_or_damaged_facts_say_what_to_run(text, tmp_path):
+    if text:
+        (tmp_path / "provenance.json").write_text(text)
+    with pytest.raises(UserError, match=r"provenance.json cannot be read; `make report` makes it again"):
+        provenance.load(tmp_path)

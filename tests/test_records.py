@@ -52,7 +52,8 @@ def test_absent_records_say_what_to_run(tmp_path):
         records.load(tmp_path)
 
 
-def test_another_table_is_refused(tmp_path):
-    (tmp_path / "epochs.csv").write_text("a,b\n1,2\n")
+@pytest.mark.parametrize("text", ["a,b\n1,2\n", ""])
+def test_another_table_is_refused(text, tmp_path):
+    (tmp_path / "epochs.csv").write_text(text)
     with pytest.raises(UserError, match="is not a table of records"):
         records.load(tmp_path)
