@@ -35,6 +35,7 @@ class Part:
 
     @property
     def interval(self) -> Interval:
+        """The mean over pairs with its 95% interval."""
         return mean_difference(self.values)
 
     @property
@@ -74,6 +75,7 @@ class Claim:
 
     @property
     def verdict(self) -> Verdict:
+        """What the parts come to; a claim without any is not tested."""
         if not self.parts:
             return "not tested"
         met = [part.met for part in self.parts]
@@ -122,7 +124,7 @@ def _change(epochs: pd.DataFrame, outcome: Outcome, before: float, after: float,
     return Part(text, outcome, second - first, wanted, family)
 
 
-def faster(epochs: pd.DataFrame) -> Claim:
+def _faster(epochs: pd.DataFrame) -> Claim:
     parts = _everywhere(epochs, -1, outcomes.FIRST_LOSS, convergence.until(SOON))
     return Claim(
         "Faster at every rate",
@@ -136,7 +138,7 @@ def faster(epochs: pd.DataFrame) -> Claim:
     )
 
 
-def early(epochs: pd.DataFrame) -> Claim:
+def _early(epochs: pd.DataFrame) -> Claim:
     rate, parts = 0.001, []
     if _have(epochs, [rate]) and epochs.epoch.max() > 1:
         parts = [_part(epochs, outcome, rate, -1) for outcome in (outcomes.FIRST_LOSS, outcomes.SECOND_LOSS)]
@@ -149,7 +151,7 @@ def early(epochs: pd.DataFrame) -> Claim:
     )
 
 
-def stable(epochs: pd.DataFrame) -> Claim:
+def _stable(epochs: pd.DataFrame) -> Claim:
     rates = (0.005, 0.01)
     here = _have(epochs, rates)
     return Claim(
@@ -161,7 +163,7 @@ def stable(epochs: pd.DataFrame) -> Claim:
     )
 
 
-def better(epochs: pd.DataFrame) -> Claim:
+def _better(epochs: pd.DataFrame) -> Claim:
     parts = _everywhere(epochs, 1, outcomes.TEST_ACCURACY)
     note = f"In the original, with one pair of networks, they differ {claim_notes.printed_gaps(RATES)}."
     return Claim(
@@ -175,7 +177,7 @@ def better(epochs: pd.DataFrame) -> Claim:
     )
 
 
-def narrower(epochs: pd.DataFrame) -> Claim:
+def _narrower(epochs: pd.DataFrame) -> Claim:
     parts = []
     if _have(epochs, RATES):
         parts = [_change(epochs, outcomes.TEST_ACCURACY, rate, RATES[-1], -1) for rate in RATES[:-1]]
@@ -188,7 +190,7 @@ def narrower(epochs: pd.DataFrame) -> Claim:
     )
 
 
-def lower(epochs: pd.DataFrame) -> Claim:
+def _lower(epochs: pd.DataFrame) -> Claim:
     return Claim(
         "Lower final training loss at every rate",
         "At each of the three rates the training loss of the last epoch is lower with batch norm.",
@@ -197,7 +199,7 @@ def lower(epochs: pd.DataFrame) -> Claim:
     )
 
 
-def regularising(epochs: pd.DataFrame) -> Claim:
+def _regularising(epochs: pd.DataFrame) -> Claim:
     return Claim(
         "A regularising effect",
         "Batch norm may regularise: the network generalises better for it.",
@@ -209,7 +211,7 @@ def regularising(epochs: pd.DataFrame) -> Claim:
     )
 
 
-def covariate_shift(epochs: pd.DataFrame) -> Claim:
+def _covariate_shift(epochs: pd.DataFrame) -> Claim:
     return Claim(
         "The cause: less internal covariate shift",
         "Batch norm helps because it reduces internal covariate shift: layers see inputs whose distribution moves less.",
@@ -223,12 +225,12 @@ def covariate_shift(epochs: pd.DataFrame) -> Claim:
 
 
 CLAIMS: tuple[Callable[[pd.DataFrame], Claim], ...] = (
-    faster,
-    early,
-    stable,
-    better,
-    narrower,
-    lower,
-    regularising,
-    covariate_shift,
+    _faster,
+    _early,
+    _stable,
+    _better,
+    _narrower,
+    _lower,
+    _regularising,
+    _covariate_shift,
 )

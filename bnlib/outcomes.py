@@ -26,6 +26,7 @@ class Outcome:
 
     @property
     def is_share(self) -> bool:
+        """Whether it is an accuracy: a fraction in the records, a percentage to readers."""
         return self.column.endswith("accuracy")
 
     @property
@@ -53,10 +54,12 @@ class Outcome:
 
     @property
     def unit(self) -> str:
+        """The unit that readers see it in."""
         return "%" if self.is_share else "nats" if self.column.endswith("loss") else self.column
 
     @property
     def difference_unit(self) -> str:
+        """The unit of a difference of two."""
         return "percentage points" if self.is_share else self.unit
 
 
@@ -107,6 +110,7 @@ class Comparison:
 
     @property
     def seeds(self) -> int:
+        """How many pairs there were to be, lost ones included."""
         return len(self.per_seed)
 
     @property

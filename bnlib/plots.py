@@ -18,7 +18,7 @@ from bnlib.statistics import mean_interval
 from bnlib.style import ARMS, INK, axes, far_pairs, label_lines, lack, limits, spread, svg
 from bnlib.words import plural
 
-__all__ = ["Picture", "across_rates", "axes", "curves", "differences", "examples", "threshold"]
+__all__ = ["Picture", "across_rates", "axes", "curves", "describe", "differences", "examples", "threshold"]
 
 
 def curves(epochs: pd.DataFrame, column: str, learning_rate: float, ax: Axes) -> Axes:
@@ -125,6 +125,7 @@ def examples(images: Tensor, labels: Tensor, dataset: str, ax: Axes, each: int =
 
 
 def describe(ax: Axes, text: str) -> Axes:
+    """The panel with the text that stands for it where it cannot be seen."""
     ax.alt = text
     return ax
 

@@ -142,7 +142,7 @@ def _where(event: dict, run: int, runs: int, rates: list[float]) -> str:
 
 
 def _rate(event: dict, rates: list[float]) -> str:
-    """Which rate, and the how manieth of those that are asked for."""
+    """Which rate, and its place among those that are asked for."""
     if event["chain"]:
         return "replay"
     which = f" ({rates.index(event['rate']) + 1}/{len(rates)})" if event["rate"] in rates else ""
