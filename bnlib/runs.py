@@ -37,8 +37,8 @@ def run_all(configs: Sequence[RunConfig], data: Data, workers: int | None = None
     """Does the epochs that the store lacks, several runs at once, and returns the records of all.
 
     Every run has its own process and its own fixed number of threads, so the records do not depend on `workers`, nor on
-    whether a Dask cluster does them (`bnlib.cluster`). All finished epochs stay in the store, whatever happens; on a cluster, in
-    that of the worker until the run is finished.
+    whether a Dask cluster does them (`bnlib.cluster`). All finished epochs stay in the store, whatever happens; on a cluster,
+    in that of the worker until the run is finished.
 
     Args:
         configs: runs on one data set.
