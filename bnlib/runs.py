@@ -58,6 +58,9 @@ def run_all(configs: Sequence[RunConfig], data: Data, workers: int | None = None
         epochs[config] = checkpoint.epochs[: config.all_epochs] if checkpoint else ()
         if not (checkpoint and checkpoint.is_finished(config.all_epochs)):
             missing.append(config)
+    # The longest first, so that none is left over for one worker while the others wait (Graham, SIAM J. Appl. Math. 17, 1969);
+    # an epoch with batch norm takes longer.
+    missing.sort(key=lambda config: (config.all_epochs - len(epochs[config]), config.norm == "batch"), reverse=True)
     kept = {config: config.all_epochs if config not in missing else len(epochs[config]) for config in configs}
     with progress.shown(kept) as log:
         for config, checkpoint, trained in _done(missing, data, log, workers):

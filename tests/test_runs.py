@@ -49,9 +49,18 @@ def test_finished_runs_are_not_made_again(digits, monkeypatch):
     first = run_all(configs(seeds=1), digits, workers=1)
     assert len(made) == 2
     again = run_all(configs(seeds=2), digits, workers=1)
-    assert [(c.seed, c.norm) for c in made[2:]] == [(1, "none"), (1, "batch")]
+    assert {(c.seed, c.norm) for c in made[2:]} == {(1, "none"), (1, "batch")}
+    assert len(made) == 4
     kept = again.epochs[again.epochs.seed == 0].reset_index(drop=True)
     pd.testing.assert_frame_equal(kept, first.epochs, check_exact=True)
+
+
+def test_longest_runs_go_first(digits, monkeypatch):
+    begun = []
+    monkeypatch.setattr(runs, "_done", lambda missing, *_: begun.extend(missing) or iter(()))
+    short, long = configs(epochs=1), configs(epochs=2, learning_rate=0.002)
+    run_all([*short, *long], digits)
+    assert [(c.epochs, c.norm) for c in begun] == [(e, n) for e in (2, 1) for n in ("batch", "batch", "none", "none")]
 
 
 def test_failing_run_keeps_the_finished_ones(digits, monkeypatch):
