@@ -12,10 +12,8 @@ from bnlib.words import ARMS, listing
 
 def signs(epochs: pd.DataFrame, outcome: Outcome) -> str:
     """Where an outcome tells the arms apart, in a sentence."""
-    at = outcomes.by_sign(epochs, outcome)
-    phrases = {-1: "lower with batch norm", 1: "higher with batch norm", 0: "not told apart"}
-    found = [f"{phrase} at {listing([rate_name(rate) for rate in at[sign]])}" for sign, phrase in phrases.items() if at[sign]]
-    return f"The {outcome.title(int(epochs.epoch.max()))} is {listing(found)}."
+    told = outcomes.in_words(epochs, outcome, "lower with batch norm", "higher with batch norm")
+    return f"The {outcome.title(int(epochs.epoch.max()))} is {told}."
 
 
 def lost(epochs: pd.DataFrame, rates: Sequence[float]) -> str:

@@ -33,24 +33,17 @@ def _at(rates: Sequence[float]) -> str:
     return listing([rate_name(rate) for rate in rates])
 
 
-def _direction(epochs: pd.DataFrame, outcome: Outcome, words: tuple[str, str], neither: str) -> str:
-    """Where the outcome was lower with batch norm, where higher (`words`), and where nothing is shown (`neither`)."""
-    at = outcomes.by_sign(epochs, outcome)
-    phrases = {-1: words[0], 1: words[1], 0: neither}
-    return ", ".join(f"{phrase} at {_at(at[sign])}" for sign, phrase in phrases.items() if at[sign])
-
-
 def each_rate(epochs: pd.DataFrame) -> str:
     """At which rates speed and test accuracy tell the arms apart."""
     last = int(epochs.epoch.max())
-    loss = _direction(epochs, outcomes.FIRST_LOSS, ("lower with batch norm", "higher with batch norm"), "not told apart")
-    accuracy = _direction(epochs, outcomes.TEST_ACCURACY, ("lower with batch norm", "higher with batch norm"), "not told apart")
+    loss = outcomes.in_words(epochs, outcomes.FIRST_LOSS, "lower with batch norm", "higher with batch norm")
+    accuracy = outcomes.in_words(epochs, outcomes.TEST_ACCURACY, "lower with batch norm", "higher with batch norm")
     return f"**Training loss of epoch 1 is {loss}; test accuracy of epoch {last} is {accuracy}** (adjusted over the rates)."
 
 
 def sure(epochs: pd.DataFrame) -> str:
     """Where the final training loss tells the arms apart, and where their test accuracies are equal up to the margin."""
-    loss = _direction(epochs, outcomes.LAST_LOSS, ("lower with batch norm", "higher with batch norm"), "not told apart")
+    loss = outcomes.in_words(epochs, outcomes.LAST_LOSS, "lower with batch norm", "higher with batch norm")
     return f"**Training loss of epoch {int(epochs.epoch.max())} is {loss}.** {_equal(epochs)}"
 
 
@@ -67,30 +60,20 @@ def _equal(epochs: pd.DataFrame) -> str:
 
 def soon(epochs: pd.DataFrame) -> str:
     """Which arm reaches a test accuracy sooner."""
-    told = []
+    told, unclear = [], "no sooner and no later that can be shown"
     for threshold in convergence.THRESHOLDS:
-        outcome = convergence.until(threshold)
-        told.append(
-            f"{threshold:.1%} {_direction(epochs, outcome, ('sooner', 'later'), 'no sooner and no later that can be shown')}"
-        )
+        when = outcomes.in_words(epochs, convergence.until(threshold), "sooner", "later", unclear)
+        told.append(f"{threshold:.1%} {when}")
     return f"**With batch norm test accuracy reaches {'; '.join(told)}.**"
 
 
 def steady(epochs: pd.DataFrame) -> str:
     """Which arm's test accuracy moves less from epoch to epoch."""
-    how = _direction(
-        epochs, outcomes.FLUCTUATION, ("less with batch norm", "more with batch norm"), "no differently that can be shown"
-    )
-    return f"**From epoch {outcomes.SETTLED} on test accuracy fluctuates {how}.** {_losses(epochs)}"
-
-
-def _losses(epochs: pd.DataFrame) -> str:
-    lost = lost_runs.shares(epochs)
-    counts = {norm: sum(round(v.estimate * v.n) for v in lost.loc[norm].lost) for norm in ARMS}
-    runs = {norm: sum(v.n for v in lost.loc[norm].lost) for norm in ARMS}
+    unclear = "no differently that can be shown"
+    how = outcomes.in_words(epochs, outcomes.FLUCTUATION, "less with batch norm", "more with batch norm", unclear)
     return (
-        f"Lost, that is diverged or below {lost_runs.LEARNED:.0%} in the end, were {counts['none']} of {runs['none']} runs "
-        f"without batch norm and {counts['batch']} of {runs['batch']} with it."
+        f"**From epoch {outcomes.SETTLED} on test accuracy fluctuates {how}.** Lost, that is diverged or below "
+        f"{lost_runs.LEARNED:.0%} in the end, were {lost_runs.told(lost_runs.every(epochs), epochs)}."
     )
 
 
@@ -119,8 +102,8 @@ def _difference(outcome: Outcome, value: Interval) -> str:
 
 def general(epochs: pd.DataFrame) -> str:
     """What the gap between training and test says of a regularising effect."""
-    gap = _direction(epochs, outcomes.GAP, ("narrower with batch norm", "wider with batch norm"), "not shown to differ")
-    loss = _direction(epochs, outcomes.LAST_LOSS, ("lower", "higher"), "not told apart")
+    gap = outcomes.in_words(epochs, outcomes.GAP, "narrower with batch norm", "wider with batch norm", "not shown to differ")
+    loss = outcomes.in_words(epochs, outcomes.LAST_LOSS, "lower", "higher")
     return (
         f"**The gap between training and test accuracy is {gap}.** A regulariser narrows it, mostly at the price of a higher "
         f"training loss; with batch norm the training loss of epoch {int(epochs.epoch.max())} is {loss}. A better test "

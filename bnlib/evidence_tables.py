@@ -99,7 +99,7 @@ def steadiness(epochs: pd.DataFrame) -> Table:
             interval(c.outcome, c.with_norm),
             interval(c.outcome, c.difference, signed=True),
         ]
-        rows.append([*row, *(lost_share(lost.loc[(norm, rate)]) for norm in ARMS)])
+        rows.append([*row, *(lost_share(lost[norm, rate]) for norm in ARMS)])
     caption = (
         "Standard deviation of the last test accuracy between seeds; mean size of the change of test accuracy from one epoch "
         f"to the next from epoch {outcomes.SETTLED} on, with its 95% interval, and its paired difference with its "
@@ -110,9 +110,8 @@ def steadiness(epochs: pd.DataFrame) -> Table:
     return Table("steadiness", caption, columns, rows)
 
 
-def lost_share(row: pd.Series) -> str:
-    """`1 of 3` and its interval, from a row of `lost_runs.shares`."""
-    value = row.lost
+def lost_share(value: Interval) -> str:
+    """`1 of 3` and its interval."""
     return f"{round(value.estimate * value.n)} of {value.n}\n[{value.low:.0%}, {value.high:.0%}]"
 
 

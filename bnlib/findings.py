@@ -65,11 +65,16 @@ def stability(epochs: pd.DataFrame) -> str:
 
 def _others(epochs: pd.DataFrame) -> str:
     """What is to be said at a rate with lost runs: whether it may be chance, and how the other pairs differ."""
-    rate, p, rest = epochs.learning_rate.iloc[0], lost_runs.difference_p(epochs), lost_runs.without(epochs)
-    told = [f"That one arm loses more may be chance (p {p:.2f})."] if p >= ALPHA else []
-    if len(rest.seed.unique()) > 1:
-        c = outcomes.compare(rest, outcomes.TEST_ACCURACY, rate)
-        told.append(f"In the {c.seeds} pairs at {rate_name(rate)} in which both learned, test accuracy differed by {c.text()}.")
+    rate, gone, p = epochs.learning_rate.iloc[0], lost_runs.every(epochs), lost_runs.difference_p(epochs)
+    told = [f"That one arm loses more may be chance (p {p:.2f})."] if ALPHA <= p < 1 else []
+    c = outcomes.compare(epochs, outcomes.TEST_ACCURACY, rate)
+    both = c.per_seed[~c.per_seed.index.isin(gone.seed)]
+    d = paired_difference(*both.reindex(c.per_seed.index).to_numpy().T)  # judged as all pairs are, lost ones having no value
+    if d.bounded:
+        others = replace(c, difference=d, per_seed=both)
+        told.append(
+            f"In the {d.n} pairs at {rate_name(rate)} in which both learned, test accuracy differed by {others.text()}."
+        )
     return " ".join(told)
 
 

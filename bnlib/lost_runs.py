@@ -25,16 +25,16 @@ def every(epochs: pd.DataFrame) -> pd.DataFrame:
     return pd.concat([diverged(epochs), unlearned(epochs)])[["norm", "learning_rate", "seed"]]
 
 
-def shares(epochs: pd.DataFrame) -> pd.DataFrame:
-    """For each norm and learning_rate: columns diverged and unlearned (counts), lost (both, a share as an `Interval`)."""
+def is_lost(run: pd.DataFrame) -> bool:
+    """Whether one run is, by its rows in the order of epochs."""
+    return not run.test_accuracy.iloc[-1] >= LEARNED  # NaN is lost too
+
+
+def shares(epochs: pd.DataFrame) -> pd.Series:
+    """The share of runs that were lost, an `Interval` for each norm and learning_rate."""
     keys = ["norm", "learning_rate"]
-    runs = epochs.groupby(keys).seed.nunique()
-    counts = {
-        what.__name__: what(epochs).groupby(keys).seed.nunique().reindex(runs.index, fill_value=0)
-        for what in (diverged, unlearned)
-    }
-    both = [share(int(d + u), int(n)) for d, u, n in zip(*counts.values(), runs, strict=True)]
-    return pd.DataFrame(counts | {"lost": both}, index=runs.index)
+    runs, gone = epochs.groupby(keys).seed.nunique(), every(epochs).groupby(keys).size()
+    return pd.Series({cell: share(int(gone.get(cell, 0)), int(n)) for cell, n in runs.items()})
 
 
 def difference_p(epochs: pd.DataFrame) -> float:
@@ -46,11 +46,6 @@ def difference_p(epochs: pd.DataFrame) -> float:
     none, batch = (set(gone[gone.norm == norm].seed) for norm in ARMS)
     alone = len(none - batch), len(batch - none)
     return float(stats.binomtest(alone[0], sum(alone)).pvalue) if sum(alone) else float("nan")
-
-
-def without(epochs: pd.DataFrame) -> pd.DataFrame:
-    """The records of one rate without the pairs of which a run was lost."""
-    return epochs[~epochs.seed.isin(every(epochs).seed)]
 
 
 def told(lost: pd.DataFrame, epochs: pd.DataFrame) -> str:

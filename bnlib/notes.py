@@ -131,7 +131,7 @@ def limits(epochs: pd.DataFrame) -> str:
         "them.",
         "The test set is used again and again to describe the runs. No network and no setting was chosen by it, but which "
         "rates count as usable and which runs as lost is read off it. Claims on test accuracy hold for these test images.",
-        "The thresholds of accuracy, the margins and the tests were chosen with the first runs already seen.",
+        "The thresholds of accuracy, the margins and the tests were chosen when runs on MNIST had been seen.",
         "On a CPU, the same command gives the same bits on the same machine. Another processor, or other code for the same "
         "arithmetic, rounds differently, and its runs then differ from these as those of other seeds would: a verdict near the "
         "line can turn. For a GPU nothing is promised.",

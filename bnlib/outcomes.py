@@ -7,7 +7,9 @@ import numpy as np
 import pandas as pd
 
 from bnlib import lost_runs
+from bnlib.config import rate_name
 from bnlib.statistics import ALPHA, Interval, difference_p, holm, improvement, mean_interval, paired_difference, standardised
+from bnlib.words import listing
 
 
 @dataclass(frozen=True)
@@ -63,19 +65,15 @@ class Outcome:
         return "percentage points" if self.is_share else self.unit
 
 
-def _lost(run: pd.DataFrame) -> bool:
-    return not run.test_accuracy.iloc[-1] >= lost_runs.LEARNED  # NaN is lost too
-
-
 def _gap(run: pd.DataFrame, given: int) -> float:
     """Of the last epoch; NaN for a run that was lost, which fits nothing and so has no gap."""
-    return np.nan if _lost(run) else run.train_accuracy.iloc[-1] - run.test_accuracy.iloc[-1]
+    return np.nan if lost_runs.is_lost(run) else run.train_accuracy.iloc[-1] - run.test_accuracy.iloc[-1]
 
 
 def _fluctuation(run: pd.DataFrame, given: int) -> float:
     """Mean size of the change of test accuracy from one epoch to the next, from `SETTLED` on; NaN for a run that was lost."""
     settled = run.test_accuracy[run.epoch >= SETTLED]
-    return np.nan if _lost(run) or len(settled) < 2 else float(settled.diff().abs().mean())
+    return np.nan if lost_runs.is_lost(run) or len(settled) < 2 else float(settled.diff().abs().mean())
 
 
 def _second(column: str) -> Callable[[pd.DataFrame, int], float]:
@@ -196,6 +194,13 @@ def by_sign(epochs: pd.DataFrame, outcome: Outcome) -> dict[int, list[float]]:
     """The rates at which the outcome is lower with batch norm (-1), higher (1), and not told apart (0)."""
     told = signs(epochs, outcome)
     return {sign: [rate for rate, found in told.items() if found == sign] for sign in (-1, 0, 1)}
+
+
+def in_words(epochs: pd.DataFrame, outcome: Outcome, lower: str, higher: str, neither: str = "not told apart") -> str:
+    """Where the outcome is `lower` with batch norm, where `higher`, and where `neither`: `lower at 0.001, higher at 0.01`."""
+    at = by_sign(epochs, outcome)
+    phrases = {-1: lower, 1: higher, 0: neither}
+    return ", ".join(f"{told} at {listing([rate_name(r) for r in at[sign]])}" for sign, told in phrases.items() if at[sign])
 
 
 def compare_at(epochs: pd.DataFrame, outcome: Outcome, rates: dict[str, float]) -> Comparison:

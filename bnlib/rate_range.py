@@ -11,8 +11,8 @@ from bnlib.runs import paired_configs
 from bnlib.statistics import NOTHING, Interval, mean_interval
 from bnlib.words import ARMS
 
-OTHERS = (0.005, 0.02)  # other margins, to see how much hangs on this one
 USABLE = 0.01  # a rate is usable where mean test accuracy is within a percentage point of the arm's best
+OTHERS = (0.005, 0.02)  # other such margins, to see how much hangs on that one
 CHANCE = 0.1  # the test accuracy that a diverged network is counted with
 
 

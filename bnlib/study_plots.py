@@ -71,7 +71,7 @@ def range_lost(epochs: pd.DataFrame, ax: Axes) -> Axes:
     """Share of runs that diverged or did not learn against the learning rate, with its Wilson interval."""
     lost, told = lost_runs.shares(epochs), []
     for norm, arm in ARMS.items():
-        rows = lost.loc[norm].lost
+        rows = lost[norm]
         x = rows.index.to_numpy() * (0.93 if norm == "none" else 1.07)  # side by side
         for at, value in zip(x, rows, strict=True):
             ax.plot([at, at], [value.low, value.high], color=arm.color, linewidth=1.5, alpha=0.5)

@@ -90,7 +90,7 @@ def rates(epochs: pd.DataFrame) -> Table:
         for norm in ARMS:
             mark = " usable" if rate in good[norm] else ""
             row += [outcomes.LAST_LOSS.number(loss[norm].mean())]
-            row += [outcomes.TEST_ACCURACY.number(accuracy.loc[norm][rate].mean()) + mark, lost_share(lost.loc[(norm, rate)])]
+            row += [outcomes.TEST_ACCURACY.number(accuracy.loc[norm][rate].mean()) + mark, lost_share(lost[norm, rate])]
         rows.append(row)
     caption = (
         f"Runs of {plural(int(epochs.epoch.max()), 'epoch')}, {plural(epochs.seed.nunique(), 'seed')}: mean training loss of "

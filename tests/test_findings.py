@@ -80,6 +80,13 @@ def test_pairs_that_learned_are_told_apart_from_the_mean_over_all(epochs):
     )
 
 
+def test_arms_that_lose_as_many_runs_are_not_said_to_differ(epochs):
+    lost = epochs.copy()
+    for norm, seed in (("none", 0), ("batch", 1)):
+        lost.loc[(lost.norm == norm) & (lost.seed == seed) & (lost.epoch == 2), "test_accuracy"] = 0.1
+    assert "may be chance" not in findings.stability(lost)
+
+
 def test_survivors_are_not_passed_off_as_all_pairs(diverged_epochs):
     told = told_of(diverged_epochs, outcomes.TEST_ACCURACY, 1000.0)
     assert told.endswith("+75.00 percentage points, from the 1 of 2 pairs that stayed finite.")
