@@ -8,7 +8,7 @@ import pandas as pd
 
 from bnlib.config import RunConfig
 from bnlib.runs import paired_configs
-from bnlib.statistics import NOTHING, Interval, mean_interval
+from bnlib.statistics import NOTHING, Interval, mean_difference
 from bnlib.words import ARMS
 
 USABLE = 0.01  # a rate is usable where mean test accuracy is within a percentage point of the arm's best
@@ -36,7 +36,7 @@ def usable(epochs: pd.DataFrame) -> dict[str, list[float]]:
 class Reach(NamedTuple):
     """How much further one arm's rates go: the largest usable rate of each seed, and with over without batch norm.
 
-    `ratio` is the geometric mean over seeds with the paired-t 95% interval of its logarithm.
+    `ratio` is the geometric mean over seeds with the 95% interval of its logarithm, as `statistics.mean_difference` has it.
     """
 
     largest: pd.DataFrame  # index seed, columns `none` and `batch`
@@ -48,7 +48,7 @@ def reach(epochs: pd.DataFrame, margin: float = USABLE) -> Reach:
     accuracy = final_accuracy(epochs)
     good = accuracy.ge(accuracy.max(axis=1) - margin, axis=0)
     largest = good.apply(lambda row: row.index[row].max(), axis=1).unstack("norm")[list(ARMS)]
-    ratio = mean_interval(np.log(largest["batch"] / largest["none"]))
+    ratio = mean_difference(np.log(largest["batch"] / largest["none"]))
     if ratio.n == 0:
         return Reach(largest, NOTHING)
     return Reach(largest, Interval(*np.exp([ratio.estimate, ratio.low, ratio.high]), ratio.n))

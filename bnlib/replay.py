@@ -10,7 +10,7 @@ from bnlib import outcomes, records
 from bnlib.config import CHAIN, RunConfig
 from bnlib.outcomes import Outcome
 from bnlib.runs import paired_configs
-from bnlib.statistics import mean_interval, prediction_interval
+from bnlib.statistics import mean_difference, prediction_interval
 from bnlib.words import ARMS
 
 ROUNDING = 0.00005  # half a unit of the last place printed: losses to 4 decimals, accuracies to 2 of a percentage
@@ -146,5 +146,5 @@ def effects(controlled: pd.DataFrame, replayed: pd.DataFrame, outcome: Outcome) 
             fresh = outcomes.per_seed(controlled, outcome, rate)[norm]
             chain = outcomes.per_seed(replayed, outcome, rate)[norm]
             parts = (chain - first, (fresh - first).reindex(chain.index), chain - fresh)
-            rows.append((norm, rate, *map(mean_interval, parts)))
+            rows.append((norm, rate, *map(mean_difference, parts)))
     return pd.DataFrame(rows, columns=["norm", "learning_rate", "chain", "rate", "order"])

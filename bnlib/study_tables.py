@@ -74,7 +74,7 @@ def effects(controlled: pd.DataFrame, chain: pd.DataFrame) -> Table:
     caption = (
         f"The change from {rate_name(CHAIN[0])} to a later rate of the chain, over seeds, and its two parts: what a "
         "fresh start at that rate changes (the rate), and what having been trained before adds (the order). Means over "
-        f"{plural(chain.seed.nunique(), 'seed')} with 95% t intervals, which one run that does not learn makes very wide; "
+        f"{plural(chain.seed.nunique(), 'seed')} with 95% intervals, which one run that does not learn makes very wide; "
         "losses in nats, accuracies in percentage points."
     )
     return Table("effects", caption, ["outcome", "change in the chain", "by the rate", "by the order"], rows)
