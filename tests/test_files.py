@@ -1,4 +1,5 @@
 import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,33 @@ def test_files_written_together_are_all_written_or_none(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="No space left"):
         files.write_all({tmp_path / "a": "two", tmp_path / "b": "two"})
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"a": "one", "b": "one"}
+
+
+def test_files_that_do_not_reach_the_disk_together_are_not_moved(tmp_path, monkeypatch):
+    files.write_all({tmp_path / name: "one" for name in "abc"})
+    real, flushed = files.os.fsync, []
+
+    def full(handle):
+        flushed.append(handle)
+        if len(flushed) == 3:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real(handle)
+
+    monkeypatch.setattr(files.os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        files.write_all({tmp_path / name: "two" for name in "abc"})
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == dict.fromkeys("abc", "one")
+
+
+def test_what_a_killed_process_left_is_swept_once_it_is_old(tmp_path):
+    (tmp_path / "deep").mkdir()
+    old, new, whole = tmp_path / "deep/.a.pt.x1.part", tmp_path / ".b.html.x2.part", tmp_path / "c.part"
+    for path in (old, new, whole):
+        path.write_text("")
+    for path in (old, whole):
+        os.utime(path, (0, 0))
+    files.sweep(tmp_path)
+    assert [path.exists() for path in (old, new, whole)] == [False, True, True]
 
 
 def test_unchanged_content_keeps_its_time_stamp(tmp_path):
