@@ -52,7 +52,7 @@ def describe(configs: list, data) -> dict[str, str]:
         "optimiser": "Adam, β₁ = 0.9, β₂ = 0.999, ε = 10⁻⁸, no weight decay",
         "precision": config.precision,
         "device": config.device,
-        **{name: environment[name] for name in stated},
+        **{name: environment[name] for name in (*stated, *store.SWITCHES) if name in environment},
         "system": f"{platform.system()} {platform.machine()}",
         "SHA-256 of the training code": environment["training code"],
         **versions(),

@@ -1,8 +1,10 @@
 """Runs on disk, each under a key made of everything that could change it, from its first finished epoch on."""
 
 import ast
+import contextlib
 import hashlib
 import io
+import os
 import tokenize
 from dataclasses import asdict
 from pathlib import Path
@@ -14,6 +16,13 @@ from bnlib.config import RunConfig
 from bnlib.stamps import fingerprint
 from bnlib.training import Checkpoint, Epoch
 
+# Variables that have oneDNN, MKL or CUDA choose other arithmetic; what has an effect only where it is set is said only there.
+SWITCHES = (
+    *(f"{maker}_{what}" for maker in ("ONEDNN", "DNNL") for what in ("MAX_CPU_ISA", "DEFAULT_FPMATH_MODE")),
+    "MKL_CBWR",
+    "MKL_ENABLE_INSTRUCTIONS",
+    "NVIDIA_TF32_OVERRIDE",
+)
 DIGEST_BYTES = hashlib.sha256().digest_size  # an entry begins with the SHA-256 of the rest
 
 
@@ -37,7 +46,8 @@ SOURCE = hashlib.sha256("".join(_code(Path(module.__file__).read_text()) for mod
 
 def environment(device: str) -> dict[str, str]:
     """What besides configuration and data decides a run's bits: the training code, torch, processor and device, threads."""
-    return {
+    switches = {name: os.environ[name] for name in SWITCHES if name in os.environ}
+    return switches | {
         "training code": SOURCE,
         "torch": torch.__version__,
         "processor": provenance.cpu(),
@@ -60,15 +70,19 @@ def key(config: RunConfig, data: str) -> str:
 
 def get(config: RunConfig, data: str) -> Checkpoint | None:
     """The run as far as it has come, or None; a damaged entry is thrown away. Nothing in an entry is executed."""
-    path = _path(config, data)
+    return _read(_path(config, data)) or _begun(config, data)
+
+
+def _read(path: Path) -> Checkpoint | None:
     try:
-        entry = path.read_bytes()
+        return unpacked(path.read_bytes())
     except FileNotFoundError:
-        return _begun(config, data)
-    try:
-        return unpacked(entry)
+        return None
+    except MemoryError:
+        raise  # the entry may be whole
     except Exception:  # what is not what `put` wrote can fail to load in any way
-        path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # a store that cannot be written
+            path.unlink(missing_ok=True)
         return None
 
 
@@ -92,8 +106,14 @@ def unpacked(entry: bytes) -> Checkpoint:
 
 
 def put(config: RunConfig, data: str, checkpoint: Checkpoint) -> None:
-    """Stores a run after an epoch, in place of the entry after the epoch before; whole or not at all."""
-    files.write(_path(config, data), packed(checkpoint))
+    """Stores a run after an epoch, whole or not at all, in place of an entry with fewer epochs.
+
+    One with more stays: somebody else, a notebook perhaps, has taken the same run further meanwhile.
+    """
+    path = _path(config, data)
+    kept = _read(path)
+    if kept is None or len(kept.epochs) < len(checkpoint.epochs):
+        files.write(path, packed(checkpoint))
 
 
 def packed(checkpoint: Checkpoint) -> bytes:

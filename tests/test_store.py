@@ -71,6 +71,12 @@ def test_another_environment_is_another_entry(part, entry, monkeypatch):
     assert store.get(CONFIG, "data") is None
 
 
+@pytest.mark.parametrize("switch", ["ONEDNN_MAX_CPU_ISA", "DNNL_DEFAULT_FPMATH_MODE", "MKL_CBWR"])
+def test_switched_arithmetic_is_another_entry(switch, entry, monkeypatch):
+    monkeypatch.setenv(switch, "AVX2")
+    assert store.get(CONFIG, "data") is None
+
+
 @pytest.mark.parametrize(
     "damage", [b"", b"{", bytes(1000), hashlib.sha256(b"").digest(), hashlib.sha256(b"junk").digest() + b"junk"]
 )
@@ -113,8 +119,33 @@ def test_entry_that_cannot_be_written_leaves_the_one_before(entry, checkpoint, m
     monkeypatch.setattr(files.os, "fsync", full)
     before = entry.read_bytes()
     with pytest.raises(OSError, match="No space left on device"):
-        store.put(CONFIG, "data", Checkpoint(checkpoint.epochs[:1], checkpoint.model, checkpoint.optimizer))
+        store.put(CONFIG, "data", Checkpoint(checkpoint.epochs * 2, checkpoint.model, checkpoint.optimizer))
     assert [path.read_bytes() for path in paths.store().iterdir()] == [before]
+
+
+def test_entry_with_more_epochs_stays(entry, checkpoint):
+    before = entry.read_bytes()
+    store.put(CONFIG, "data", Checkpoint(checkpoint.epochs[:1], checkpoint.model, checkpoint.optimizer))
+    assert entry.read_bytes() == before
+
+
+def test_entry_that_does_not_fit_into_memory_is_not_thrown_away(entry, monkeypatch):
+    def small(*arguments, **options):
+        raise MemoryError
+
+    monkeypatch.setattr(torch, "load", small)
+    with pytest.raises(MemoryError):
+        store.get(CONFIG, "data")
+    assert entry.exists()
+
+
+def test_damaged_entry_of_a_store_that_cannot_be_written_is_passed_over(entry, monkeypatch):
+    def refused(path, missing_ok=False):
+        raise OSError(30, "Read-only file system")
+
+    entry.write_bytes(b"damaged")
+    monkeypatch.setattr(files.Path, "unlink", refused)
+    assert store.get(CONFIG, "data") is None
 
 
 def test_comments_and_docstrings_do_not_change_the_source():

@@ -103,6 +103,13 @@ def test_device_that_is_not_here_is_replaced_and_told(epochs, monkeypatch):
     assert any(line.startswith("device: ") and line.endswith(" here, cuda there") for line in verify.changed(facts))
 
 
+def test_switched_arithmetic_explains_other_bits(monkeypatch):
+    assert verify.changed(FACTS) == []
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
+    assert verify.changed(FACTS) == ["ONEDNN_MAX_CPU_ISA: AVX2 here, not set there"]
+    assert verify.changed(FACTS | {"ONEDNN_MAX_CPU_ISA": "AVX"}) == ["ONEDNN_MAX_CPU_ISA: AVX2 here, AVX there"]
+
+
 def test_differences_are_the_largest_of_all_epochs(epochs):
     one = epochs[(epochs.norm == "none") & (epochs.seed == 0)]
     assert not differences(one, one).any()
