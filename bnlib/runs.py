@@ -1,6 +1,7 @@
 """Many runs at once: spread over worker processes, taken from the store where they were done before."""
 
 import os
+import platform
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -15,7 +16,7 @@ from bnlib.config import RunConfig
 from bnlib.data import Data, load_once
 from bnlib.parameters import worker_count
 from bnlib.records import Records, collect
-from bnlib.training import Checkpoint, fit
+from bnlib.training import Checkpoint, Epoch, fit
 from bnlib.words import ARMS
 
 __all__ = ["RunConfig", "paired_configs", "run_all"]
@@ -63,30 +64,33 @@ def run_all(configs: Sequence[RunConfig], data: Data, workers: int | None = None
     missing.sort(key=lambda config: (config.all_epochs - len(epochs[config]), config.norm == "batch"), reverse=True)
     kept = {config: config.all_epochs if config not in missing else len(epochs[config]) for config in configs}
     with progress.shown(kept) as log:
-        for config, checkpoint, trained in _done(missing, data, log, workers):
+        for config, done, trained in _done(missing, data, log, workers):
             progress.append(log, {"trained": trained})
-            epochs[config] = checkpoint.epochs[: config.all_epochs]
+            epochs[config] = done[: config.all_epochs]
     return collect(epochs.items())
 
 
-Result = tuple[RunConfig, Checkpoint, int]  # and how many epochs were trained for it
+Result = tuple[RunConfig, tuple[Epoch, ...], int]  # and how many of its epochs were trained now
 
 
 def _done(configs: list[RunConfig], data: Data, log: str, workers: int | None) -> Iterator[Result]:
     """Does runs, and yields each when it is finished, in whatever order that is."""
-    hear = partial(progress.append, log)
-    tasks = [(config, data.fingerprint, store.environment(config.device)) for config in configs]
     if not configs:
         return
-    if address := cluster.address():
-        begun = [_packed(store.get(config, data.fingerprint)) for config in configs]
-        with cluster.connected(address, hear) as connection:
-            for config, checkpoint, trained in connection.results(_run_far, zip(tasks, begun, strict=True)):
-                checkpoint = store.unpacked(checkpoint)
-                store.put(config, data.fingerprint, checkpoint)  # the worker's store may be on another machine
-                yield config, checkpoint, trained
-        return
-    workers = min(workers or worker_count(), len(configs))  # one run left needs no second process
+    hear = partial(progress.append, log)
+    tasks = [(config, data.fingerprint, store.environment(config.device)) for config in configs]
+    address = cluster.address()
+    try:
+        yield from _done_far(tasks, hear, address) if address else _done_here(tasks, hear, workers or worker_count())
+    except OSError as error:
+        raise UserError(
+            f"{error.filename or 'the store'}: {error.strerror}; finished epochs are kept: mend that and run again"
+        ) from error
+
+
+def _done_here(tasks: list[tuple], hear: Callable[[dict], None], workers: int) -> Iterator[Result]:
+    """Does runs in processes of this machine."""
+    workers = min(workers, len(tasks))  # one run left needs no second process
     jobs = (joblib.delayed(_run_here)(task, hear, os.getpid()) for task in tasks)
     try:
         yield from joblib.Parallel(workers, return_as="generator_unordered", batch_size=1)(jobs)
@@ -95,31 +99,35 @@ def _done(configs: list[RunConfig], data: Data, log: str, workers: int | None) -
             "a worker process was killed, for want of memory perhaps; its finished epochs are kept: "
             "run again, with a smaller WORKERS if it happens again"
         ) from error
-    except OSError as error:
-        raise UserError(
-            f"{error.filename or 'the store'}: {error.strerror}; finished epochs are kept: mend that and run again"
-        ) from error
     finally:
         if workers > 1:  # they hold the data, and a kernel that ends while they still do leaves warnings behind
-            get_reusable_executor().shutdown(wait=True, kill_workers=True)
+            get_reusable_executor(reuse=True).shutdown(wait=True, kill_workers=True)
+
+
+def _done_far(tasks: list[tuple], hear: Callable[[dict], None], address: str) -> Iterator[Result]:
+    """Does runs on a cluster. What the store here has of them goes there, and what is finished there comes into it."""
+    begun = [store.get(config, fingerprint) for config, fingerprint, _ in tasks]
+    packed = [checkpoint and store.packed(checkpoint) for checkpoint in begun]
+    with cluster.connected(address, hear) as connection:
+        for config, fingerprint, entry, trained in connection.results(_run_far, zip(tasks, packed, strict=True)):
+            checkpoint = store.unpacked(entry)
+            store.put(config, fingerprint, checkpoint)
+            yield config, checkpoint.epochs, trained
 
 
 def _run_here(task: tuple, say: Callable[[dict], None], parent: int) -> Result:
     """A run on this machine, in a process that ends with `parent` if that is another one."""
     if os.getpid() != parent:
         _end_with(parent)
-    config, checkpoint, trained = _run(*task, say)
-    return config, store.unpacked(store.packed(checkpoint)), trained  # nothing on a device leaves the process
+    checkpoint, trained = _run(*task, say)
+    return task[0], checkpoint.epochs, trained
 
 
-def _run_far(say: Callable[[dict], None], task: tuple, begun: bytes | None) -> tuple[RunConfig, bytes, int]:
+def _run_far(say: Callable[[dict], None], task: tuple, begun: bytes | None) -> tuple[RunConfig, str, bytes, int]:
     """A run on a worker of a cluster, from where either store has it."""
-    config, checkpoint, trained = _run(*task, say, begun and store.unpacked(begun))
-    return config, store.packed(checkpoint), trained
-
-
-def _packed(checkpoint: Checkpoint | None) -> bytes | None:
-    return checkpoint and store.packed(checkpoint)
+    checkpoint, trained = _run(*task, say, begun and store.unpacked(begun))
+    config, fingerprint, _ = task
+    return config, fingerprint, store.packed(checkpoint), trained
 
 
 def _run(
@@ -128,22 +136,35 @@ def _run(
     environment: dict[str, str],
     say: Callable[[dict], None],
     begun: Checkpoint | None = None,
-) -> Result:
-    """Does one run from where the store has it, or from `begun` if that is further."""
-    data = load_once(config.dataset)
-    if data.fingerprint != fingerprint:
-        raise UserError(f"the files of {config.dataset} are not those that this report began with; run again")
+) -> tuple[Checkpoint, int]:
+    """Does one run from where the store has it, or from `begun` if that is further; returns how many epochs it trained."""
+    data = _loaded(config.dataset, fingerprint)
     here = store.environment(config.device)
-    for name, value in environment.items():
-        if here[name] != value:
-            raise UserError(f"a worker would give other bits: its {name} is {here[name]}, not {value}; run again with one kind")
+    for name in environment | here:
+        if here.get(name) != environment.get(name):
+            mine, its = (said.get(name, "not set") for said in (here, environment))
+            raise UserError(
+                f"a worker on {platform.node()} would give other bits: its {name} is {mine}, not {its}; "
+                "make it the same, restart a cluster's workers, and run again"
+            )
     begun = max(store.get(config, fingerprint), begun, key=lambda checkpoint: len(checkpoint.epochs) if checkpoint else 0)
     checkpoint, trained = begun, 0
     for checkpoint in fit(config, data, begun):
         store.put(config, fingerprint, checkpoint)
         epoch, trained = checkpoint.epochs[-1], trained + 1
         say(progress.event(config, epoch.epoch, ended=epoch.diverged))
-    return config, checkpoint, trained
+    return checkpoint, trained
+
+
+def _loaded(dataset: str, fingerprint: str) -> Data:
+    """The data with that fingerprint; files that were mended since this process began are read once more."""
+    data = load_once(dataset)
+    if data.fingerprint != fingerprint:
+        load_once.cache_clear()
+        data = load_once(dataset)
+    if data.fingerprint != fingerprint:
+        raise UserError(f"the files of {dataset} on {platform.node()} are not those that this report began with; run again")
+    return data
 
 
 def _end_with(parent: int) -> None:

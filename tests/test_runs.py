@@ -1,3 +1,4 @@
+import functools
 import itertools
 import os
 import signal
@@ -78,25 +79,39 @@ def test_failing_run_keeps_the_finished_ones(digits, monkeypatch):
 
 
 def test_changed_data_file_is_noticed_by_the_worker(digits, tiny_data, monkeypatch):
-    monkeypatch.setattr(runs, "load_once", lambda name: tiny_data)
+    monkeypatch.setattr(runs, "load_once", functools.cache(lambda name: tiny_data))
     with pytest.raises(UserError, match="are not those that this report began with"):
         run_all(configs(), digits, workers=1)
 
 
+def test_mended_data_file_is_read_again_by_a_worker_that_had_read_it(digits, tiny_data, monkeypatch):
+    read = [digits, tiny_data]
+    monkeypatch.setattr(runs, "load_once", functools.cache(lambda name: read.pop()))
+    assert runs.load_once("digits") is tiny_data
+    assert len(run_all(configs(seeds=1), digits, workers=1).epochs) == 2
+
+
 def test_worker_of_another_kind_is_refused(digits):
     for part in store.environment("cpu"):
-        with pytest.raises(UserError, match=f"its {part} is .*, not other"):
+        with pytest.raises(UserError, match=f"its {part} is .*, not other; make it the same"):
             runs._run(configs()[0], digits.fingerprint, store.environment("cpu") | {part: "other"}, print)
+
+
+def test_worker_with_other_arithmetic_switched_on_is_refused(digits, monkeypatch):
+    expected = store.environment("cpu")
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
+    with pytest.raises(UserError, match="its ONEDNN_MAX_CPU_ISA is AVX2, not not set"):
+        runs._run(configs()[0], digits.fingerprint, expected, print)
 
 
 def test_run_begun_elsewhere_goes_on_here(digits, monkeypatch, tmp_path):
     (config, *_) = configs(epochs=3)
     task = digits.fingerprint, store.environment("cpu")
-    _, whole, trained = runs._run(config, *task, print)
+    whole, trained = runs._run(config, *task, print)
     assert trained == 3
     begun = next(itertools.islice(runs.fit(config, digits), 1, None))
     monkeypatch.setenv("BNLIB_CACHE", str(tmp_path / "other"))
-    _, rest, trained = runs._run(config, *task, print, begun)
+    rest, trained = runs._run(config, *task, print, begun)
     assert trained == 1
     assert [(e.train_loss, e.test_loss) for e in rest.epochs] == [(e.train_loss, e.test_loss) for e in whole.epochs]
 
