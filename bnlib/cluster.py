@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import re
+import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +14,7 @@ from bnlib import UserError
 
 VARIABLE = "SCHEDULER"
 PATIENCE = 4.0  # seconds to wait for the scheduler, and then for a worker
+DESERTED = 60.0  # seconds without any worker after which runs are given up
 
 
 def address() -> str | None:
@@ -37,18 +39,32 @@ class Connection:
         Raises:
             UserError: the cluster cannot go on, or `function` raised: a UserError as it is, all else by its name.
         """
-        from distributed import as_completed
-
         say = partial(_say, self.topic)
         futures = [self.client.submit(_alone, function, say, *each, pure=False) for each in arguments]
-        for future in as_completed(futures, loop=self.client.loop):
-            try:
+        try:
+            for future in self._done(futures):
                 yield future.result()
-            except UserError:
-                raise
-            except Exception as error:
-                kind = type(error).__name__
-                raise UserError(f'{VARIABLE}="{self.address}": {kind}: {_reason(error)}; finished runs are kept') from error
+        except UserError:
+            raise
+        except Exception as error:
+            kind = type(error).__name__
+            raise UserError(f'{VARIABLE}="{self.address}": {kind}: {_reason(error)}; finished runs are kept') from error
+
+    def _done(self, futures: list) -> Iterator:
+        """The futures as they are done; looks meanwhile whether there is anybody left to do them."""
+        from distributed import as_completed
+
+        waiting, seen = as_completed(futures, loop=self.client.loop), time.monotonic()
+        while not waiting.is_empty():
+            yield from waiting.next_batch(block=False)
+            if self.client.scheduler_info(n_workers=-1)["workers"]:
+                seen = time.monotonic()
+            elif time.monotonic() - seen > DESERTED:
+                raise UserError(
+                    f'{VARIABLE}="{self.address}": the scheduler there has no workers any more; finished runs are kept: '
+                    "start some and run again"
+                )
+            time.sleep(0.2)
 
 
 @contextlib.contextmanager
@@ -87,10 +103,14 @@ def _alone(function: Callable, *arguments):
     """Calls `function` on a worker that does nothing else meanwhile."""
     from distributed import get_worker
 
-    if get_worker().state.nthreads > 1:
-        # Runs that share a process would share its number of threads, which decides their bits.
-        raise UserError("a worker of the cluster has several threads; start workers with --nthreads 1")
-    return function(*arguments)
+    worker = get_worker()
+    try:
+        if worker.state.nthreads > 1:
+            # Runs that share a process would share its number of threads, which decides their bits.
+            raise UserError("it has several threads; start workers with --nthreads 1")
+        return function(*arguments)
+    except UserError as error:
+        raise UserError(f"worker {worker.address}: {error}") from error
 
 
 def _say(topic: str, event: dict) -> None:

@@ -22,7 +22,10 @@ def run(task: Callable[[], bool], interrupted: str) -> int:
         print(f"error: {error}", file=sys.stderr)
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        print(f"error: {where}{error.strerror or error}; finished files are as they were", file=sys.stderr)
+        print(
+            f"error: {where}{error.strerror or error}; finished files are as they were: mend that and run again",
+            file=sys.stderr,
+        )
     except KeyboardInterrupt:
         print(f"\n{interrupted}", file=sys.stderr)
         return 130

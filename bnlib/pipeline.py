@@ -43,6 +43,8 @@ class Pipeline:
         for folder in (self.report, paths.store()):
             folder.mkdir(parents=True, exist_ok=True)
             tempfile.TemporaryFile(dir=folder).close()  # a place that cannot be written is said before the runs, not after
+        for folder in (self.report, paths.cache()):
+            files.sweep(folder)
         stale = [study for study in self.studies if not self._is_fresh(study)]
         if stale:
             self._run_studies(stale)
@@ -172,7 +174,7 @@ def _files(folder: Path) -> list[Path]:
 def _store() -> str:
     """Where finished runs are kept, and how much room they take."""
     folder = paths.store()
-    return f"{sum(path.stat().st_size for path in folder.glob('*.pt')) / 1e6:,.0f} MB in {_shown(folder)}"
+    return f"{sum(path.stat().st_size for path in folder.iterdir()) / 1e6:,.0f} MB in {_shown(folder)}"
 
 
 def _shown(path: Path) -> Path:
@@ -188,6 +190,9 @@ def make(parameters: Parameters) -> None:
     """
     began = time.monotonic()
     worker_count()  # a wrong WORKERS is said now, not by a kernel
+    if address := cluster.address():
+        with cluster.connected(address):
+            pass  # so is a cluster that is not there, before any data are fetched
     if parameters.device != "auto" or parameters.precision != "fp32":
         from bnlib import devices
 

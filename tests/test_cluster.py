@@ -6,11 +6,12 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
 
-from bnlib import UserError, cluster, paths
+from bnlib import UserError, cluster, paths, pipeline
 from tests.conftest import contents, make
 
 SOON = {"LEARNING_RATES": "0.001", "SEEDS": "2", "EPOCHS": "2"}
@@ -100,8 +101,31 @@ def test_somebody_else_at_the_address_is_no_scheduler():
         server.bind(("127.0.0.1", 0))
         server.listen()
         address = f"tcp://127.0.0.1:{server.getsockname()[1]}"
+        began = time.monotonic()
         with pytest.raises(UserError, match="no Dask scheduler answers there"), cluster.connected(address):
             pass
+        assert time.monotonic() - began < 10
+
+
+def test_scheduler_is_asked_before_data_are_fetched(monkeypatch, capsys):
+    monkeypatch.setattr(pipeline.raw, "choose", lambda *_: pytest.fail("data were looked for"))
+    monkeypatch.setenv("SCHEDULER", f"tcp://127.0.0.1:{free_port()}")
+    assert pipeline.main() == 1
+    assert "no Dask scheduler answers there" in capsys.readouterr().err
+
+
+@pytest.mark.long
+def test_runs_are_given_up_when_the_last_worker_is_gone(scheduler, tmp_path, monkeypatch):
+    monkeypatch.setattr(cluster, "DESERTED", 2.0)
+    with worker(tmp_path / "one", scheduler) as only, connection(scheduler) as its:
+        results = its.results(slow, [(600,)])
+        threading.Timer(3, kill, [only]).start()
+        with pytest.raises(UserError, match="has no workers any more; finished runs are kept: start some and run again"):
+            list(results)
+
+
+def slow(say, seconds: float) -> None:
+    time.sleep(seconds)
 
 
 @pytest.mark.long
@@ -114,7 +138,7 @@ def test_scheduler_without_workers_is_said(scheduler):
 def test_workers_of_several_threads_are_refused(scheduler, tmp_path):
     with worker(tmp_path / "one", scheduler, threads=2), connection(scheduler) as its:
         results = its.results(print, [()])
-        with pytest.raises(UserError, match="start workers with --nthreads 1"):
+        with pytest.raises(UserError, match=r"worker tcp://\S+: it has several threads; start workers with --nthreads 1"):
             list(results)
 
 
