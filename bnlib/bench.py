@@ -17,7 +17,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from torchvision.datasets.mnist import MNIST
 from tqdm import tqdm
 
-from bnlib import commands, data, devices, files, models, parameters, paths, plain, store
+from bnlib import UserError, commands, data, devices, files, models, parameters, paths, plain, store
 from bnlib.config import RunConfig
 from bnlib.data import Data, Split
 from bnlib.training import exact_arithmetic, fit
@@ -44,12 +44,20 @@ def keep(benchmark: Benchmark) -> None:
 
 
 def kept() -> Benchmark | None:
-    """The benchmark that was kept; None where there is none, or it was of other training code."""
+    """The benchmark that was kept; None where there is none, or it was of other training code.
+
+    Raises:
+        UserError: the file is damaged.
+    """
+    path = paths.benchmark()
     try:
-        said = json.loads(paths.benchmark().read_text())
+        said = json.loads(path.read_text())
+        found = Benchmark(pd.DataFrame(said["rates"]), said["facts"])
+        return found if found.facts["training code"] == store.SOURCE else None
     except FileNotFoundError:
         return None
-    return Benchmark(pd.DataFrame(said["rates"]), said["facts"]) if said["facts"]["training code"] == store.SOURCE else None
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path} is damaged; `make bench KEEP=1` makes it again, or delete it") from error
 
 
 def measure(config: RunConfig, images: MNIST, workers: int, repeats: int) -> pd.DataFrame:

@@ -75,9 +75,18 @@ def median_epochs(runs: pd.DataFrame) -> float:
     return float(times[(len(times) - 1) // 2])
 
 
-def seconds_per_epoch(benchmark: Benchmark | None, images: int) -> dict[str, float] | None:
-    """Seconds of training that an epoch of one run takes in each arm, as the kept benchmark has it; None without one."""
-    if benchmark is None:
+def seconds_per_epoch(benchmark: Benchmark | None, facts: dict[str, str]) -> dict[str, float] | None:
+    """Seconds of training that an epoch of one run takes in each arm, as the kept benchmark has it.
+
+    Args:
+        benchmark: what was kept, if anything was.
+        facts: the runs' provenance.
+
+    Returns:
+        None without a benchmark, or where it was of another precision, device or batch size than the runs.
+    """
+    if benchmark is None or any(benchmark.facts[name] != facts[name] for name in ("precision", "device", "batch size")):
         return None
+    images, at_once = int(facts["training images"]), int(benchmark.facts["runs at once"])
     rates = bench.summary(benchmark.rates).fit
-    return {norm: images * int(benchmark.facts["runs at once"]) / rates[norm] for norm in ARMS}
+    return {norm: images * at_once / rates[norm] for norm in ARMS}

@@ -2,7 +2,7 @@ import pandas as pd
 import pytest
 import torch
 
-from bnlib import bench, store
+from bnlib import UserError, bench, files, paths, store
 from bnlib.bench import Benchmark
 
 ROWS = [  # repeat, norm, loop, rate
@@ -67,6 +67,34 @@ def test_both_loops_are_timed_in_turn(monkeypatch, tmp_path):
     assert rates.loop.tolist() == ["peak", "plain", "fit", "plain", "fit"] * 2
     assert rates.norm.tolist() == ["", "none", "none", "batch", "batch"] * 2
     assert (rates.rate > 0).all()
+
+
+@pytest.mark.parametrize("content", ["<<<<<<< ours", "[]", "{}", '{"rates": [], "facts": {}}'])
+def test_damaged_benchmark_is_said_in_one_line(content):
+    files.write(paths.benchmark(), content)
+    with pytest.raises(UserError, match=r"benchmark\.json is damaged; `make bench KEEP=1` makes it again, or delete it"):
+        bench.kept()
+
+
+def test_without_mnist_random_images_of_its_shape_are_timed_and_that_is_said(monkeypatch, capsys):
+    seen = []
+
+    def measure(config, images, workers, repeats):
+        seen.append((images.data.shape, images[0][0].shape, workers, repeats))
+        return RATES
+
+    monkeypatch.setattr(bench, "measure", measure)
+    for name, value in {"WORKERS": "3", "REPEATS": "2", "KEEP": "1", "PRECISION": "bf16"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(bench.devices, "warning", lambda device, precision: f"{precision} is slow")
+    assert bench.main() == 0
+    said = capsys.readouterr()
+    assert seen == [((60_000, 28, 28), (1, 28, 28), 3, 2)]
+    assert "images: random, of MNIST's shape" in said.out
+    assert "fit: 3 runs at once, bf16, cpu" in said.out
+    assert said.err == "WARNING: bf16 is slow\n"
+    pd.testing.assert_frame_equal(bench.kept().rates, RATES)
+    assert bench.kept().facts["images"] == "random, of MNIST's shape"
 
 
 @pytest.mark.parametrize(("variable", "value"), [("REPEATS", "0"), ("WORKERS", "x"), ("PRECISION", "fp8")])

@@ -39,9 +39,12 @@ def test_median_is_the_epoch_by_which_half_had_reached_it(first):
 
 
 def test_seconds_of_an_epoch_come_from_the_benchmark():
-    benchmark = Benchmark(RATES, {"runs at once": "2"})
+    shared = {"precision": "fp32", "device": "cpu", "batch size": "100"}
+    benchmark, facts = Benchmark(RATES, shared | {"runs at once": "2"}), shared | {"training images": "600"}
     # fit trains 400 and 200, and 100 and 200 images per second: see test_bench; two runs share them
-    seconds = convergence.seconds_per_epoch(benchmark, images=600)
+    seconds = convergence.seconds_per_epoch(benchmark, facts)
     rates = {norm: RATES[(RATES.loop == "fit") & (RATES.norm == norm)].rate.median() for norm in ("none", "batch")}
     assert seconds == {norm: pytest.approx(1200 / rate) for norm, rate in rates.items()}
-    assert convergence.seconds_per_epoch(None, 600) is None
+    assert convergence.seconds_per_epoch(None, facts) is None
+    for name in shared:  # seconds of other arithmetic are not those of these runs
+        assert convergence.seconds_per_epoch(benchmark, facts | {name: "other"}) is None
