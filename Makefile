@@ -11,6 +11,7 @@ DEVICE         ?= auto
 REPORTS        ?= reports
 # WORKERS: runs at once; by default one for each core.
 # SCHEDULER: tcp://host:port of a Dask scheduler whose workers do the runs; by default this machine does them.
+# BNLIB_CACHE: where runs and executed notebooks are kept; by default .cache.
 # PYTHON: an active environment's interpreter; by default .venv is set up and used.
 
 export LEARNING_RATES SEEDS STUDY_SEEDS RANGE_RATES EPOCHS DATASET DATA_DIR PRECISION DEVICE REPORTS
@@ -20,6 +21,7 @@ endif
 ifdef SCHEDULER
 export SCHEDULER
 endif
+CACHE := $(or $(BNLIB_CACHE),.cache)
 export PYTHONPATH := $(CURDIR)
 unexport PYTHONHOME
 
@@ -73,13 +75,14 @@ lock: ## Resolve requirements.lock anew from pyproject.toml (needs uv)
 		--all-extras --custom-compile-command "make lock" pyproject.toml --output-file requirements.lock
 
 clean: litter ## Remove what notebooks and tests left; finished runs, data and reports stay
-	@test ! -d .cache/runs || echo "kept: $$(du -sh .cache/runs | cut -f1) of runs in .cache/runs; make clean-all removes them too"
+	@test ! -d "$(CACHE)/runs" || \
+		echo "kept: $$(du -sh "$(CACHE)/runs" | cut -f1) of runs in $(CACHE)/runs; make clean-all removes them too"
 
 clean-all: litter ## Also remove the finished runs and the environment
-	rm -rf .cache .venv
+	rm -rf "$(CACHE)/runs" .cache .venv
 
 litter:
-	rm -rf .cache/executed .cache/interactive .pytest_cache .ruff_cache .hypothesis
+	rm -rf "$(CACHE)/executed" "$(CACHE)/interactive" .pytest_cache .ruff_cache .hypothesis
 	find bnlib tests notebooks -name __pycache__ -o -name .ipynb_checkpoints | xargs rm -rf
 
 .venv/.complete: requirements.lock pyproject.toml

@@ -1,8 +1,9 @@
-"""`make report` is killed again and again, and goes on each time from where it was."""
+"""`make report` is killed again and again, goes on each time from where it was, and trains no finished epoch again."""
 
 import contextlib
 import itertools
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -12,7 +13,7 @@ import time
 import psutil
 import pytest
 
-from bnlib import paths
+from bnlib import paths, store
 from tests.conftest import contents, make
 
 KILLS = 20
@@ -94,6 +95,18 @@ def pages(folder) -> dict[str, str]:
     return {name: sha256 for name, sha256 in contents(folder / "reports").items() if not name.endswith("timing.csv")}
 
 
+def stored(folder) -> int:
+    """Epochs in the store; those that a chain has from the run at its first rate count there alone."""
+    lengths = [len(store.unpacked(entry.read_bytes()).epochs) for entry in (folder / "cache/runs").glob("*.pt")]
+    first = int(SETTINGS["EPOCHS"])
+    return sum(length - first if length > first else length for length in lengths)
+
+
+def trained(said: str) -> int:
+    """What the report that ended last said that it had trained."""
+    return int(re.findall(r"trained (\d+) epochs? in", said)[-1])
+
+
 def wait(report: Report, seconds: float) -> bool:
     """Waits for a report to end; whether it did."""
     end = time.monotonic() + seconds
@@ -106,8 +119,10 @@ def wait(report: Report, seconds: float) -> bool:
 def test_report_killed_at_random_moments_ends_in_the_same_bytes(tmp_path, capsys):
     whole = make(tmp_path / "whole", **SETTINGS)
     assert whole.returncode == 0, whole.stderr
-    expected = pages(tmp_path / "whole")
-    rng, kills, finished, attempts = random.Random(), [], 0, 0
+    expected, epochs = pages(tmp_path / "whole"), stored(tmp_path / "whole")
+    assert trained(whole.stdout) == epochs > 0
+    seed = random.randrange(10**6)
+    rng, kills, finished, attempts, most = random.Random(seed), [], 0, 0, 0
     plan = itertools.cycle(list(itertools.product(TARGETS, SIGNALS)))
     folder = tmp_path / "killed"
     with (tmp_path / "log").open("w") as log:
@@ -115,6 +130,8 @@ def test_report_killed_at_random_moments_ends_in_the_same_bytes(tmp_path, capsys
         while len(kills) < KILLS or finished == 0:
             attempts += 1
             assert attempts < 5 * KILLS, kills
+            kept = stored(folder)
+            most = max(most, kept)
             report = Report(folder, log)
             moment = rng.uniform(1, LONGEST) if len(kills) < KILLS else 1e9
             began = time.monotonic()
@@ -132,9 +149,13 @@ def test_report_killed_at_random_moments_ends_in_the_same_bytes(tmp_path, capsys
                 target, number = next(plan)
                 continue
             wait(report, 300)
-            assert report.starter.wait() == 0, (kills, (tmp_path / "log").read_text()[-3000:])
+            said = (tmp_path / "log").read_text()
+            assert report.starter.wait() == 0, (kills, said[-3000:])
+            if kept < epochs:
+                assert trained(said) == epochs - kept, (kills, kept)
             finished += 1
             assert pages(folder) == expected, kills
             shutil.rmtree(folder)  # and once more from nothing
+    assert most > 0  # some report went on from epochs that a killed one had finished
     with capsys.disabled():
-        print(f"\n{len(kills)} kills, {finished} reports finished, all with the same bytes: {kills}")
+        print(f"\n{len(kills)} kills (seed {seed}), {finished} reports finished, all with the same bytes: {kills}")

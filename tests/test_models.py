@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from bnlib import models
+from bnlib import models, training
 from bnlib.models import ConvNet, build, count_parameters
 
 
@@ -55,7 +55,10 @@ def test_another_norm_is_one_entry_in_the_table(monkeypatch):
 
 
 @pytest.mark.parametrize("norm", models.NORMS)
-def test_pooling_before_relu_gives_the_same_bits_as_after(norm):
+@pytest.mark.parametrize("layout", [torch.Tensor.contiguous, torch.Tensor.to_mkldnn], ids=["dense", "onednn"])
+def test_pooling_before_relu_gives_the_same_bits_as_after(layout, norm):
+    if layout is torch.Tensor.to_mkldnn and not training.has_onednn(torch.device("cpu")):
+        pytest.skip("no oneDNN for this processor")
     model = build(norm, seed=0)
     swapped = {"pool1": "relu1", "relu1": "pool1", "pool2": "relu2", "relu2": "pool2"}
     original = nn.Sequential(*(getattr(model, swapped.get(name, name)) for name, _ in model.named_children()))
@@ -64,7 +67,7 @@ def test_pooling_before_relu_gives_the_same_bits_as_after(norm):
     losses, gradients = [], []
     for network in (model, original):
         model.zero_grad()
-        loss = nn.functional.cross_entropy(network(x), y)
+        loss = nn.functional.cross_entropy(network(layout(x)), y)
         loss.backward()
         losses.append(loss.detach())
         gradients.append([parameter.grad.clone() for parameter in model.parameters()])

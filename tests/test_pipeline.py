@@ -1,8 +1,10 @@
 """`make report` end to end on the digits: the real notebooks, kernels, records and pages."""
 
+import contextlib
 import json
 import re
 import shutil
+import subprocess
 
 import pandas as pd
 import pytest
@@ -134,15 +136,68 @@ def test_edited_plots_train_nothing_and_edited_training_all(made, tmp_path):
     for name in ("Makefile", "requirements.lock"):
         shutil.copy(paths.ROOT / name, root / name)
     shutil.copytree(made[0] / "cache/runs", tmp_path / "cache/runs")
-    for module, said in (
-        ("plots", "trained 0 epochs in 0 runs, took 24 epochs"),
-        ("training", "trained 16 epochs in 6 runs, took 8 epochs"),
+    for path, before, after, said in (
+        ("bnlib/plots.py", "", "EDITED = True\n", "trained 0 epochs in 0 runs, took 24 epochs from the store"),
+        (
+            "notebooks/learning_rate.ipynb",
+            "## The runs",
+            "## All the runs",
+            "trained 0 epochs in 0 runs, took 4 epochs from the store",
+        ),
+        ("bnlib/templates/page/style.css", "", "\n/* edited */\n", None),
+        ("bnlib/training.py", "", "EDITED = True\n", "trained 16 epochs in 6 runs, took 8 epochs from the store"),
     ):
-        with (root / f"bnlib/{module}.py").open("a") as stream:
-            stream.write("\n\nEDITED = True\n")
+        text = (root / path).read_text()
+        assert before in text
+        (root / path).write_text(text.replace(before, after, 1) if before else text + after)
         result = make(tmp_path, root=root, LEARNING_RATES="0.001", SEEDS="1")
         assert result.returncode == 0, result.stderr
-        assert f"Runs: {said} from the store" in result.stdout
+        assert "was made in" in result.stdout
+        assert f"Runs: {said}" in result.stdout if said else "Runs" not in result.stdout
+
+
+@contextlib.contextmanager
+def disk(folder, megabytes: int):
+    """A file system of its own, so large, at `folder`; yields what mounts it again with other options."""
+
+    def mount(*options: str) -> None:
+        command = ["mount", "-t", "tmpfs", "-o", ",".join(options), "tmpfs", str(folder)]
+        if subprocess.run(command, capture_output=True).returncode:
+            pytest.skip("only root can mount a file system")
+
+    folder.mkdir(parents=True)
+    mount(f"size={megabytes}m")
+    try:
+        yield lambda *options: mount("remount", *options)
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+@pytest.mark.long
+def test_report_on_a_full_disk_says_so_in_one_line_and_goes_on_to_the_same_bytes(made, tmp_path):
+    with disk(tmp_path / "cache", megabytes=12) as mount:  # two runs of 5 MB
+        full = make(tmp_path)
+        assert full.returncode != 0
+        assert not (tmp_path / "reports/digits/index.html").exists()
+        (error,) = [line for line in full.stderr.splitlines() if line.startswith("error: ")]
+        assert re.search(r"No space left on device; finished epochs are kept: mend that and run again$", error)
+        kept = len(list((tmp_path / "cache/runs").glob("*.pt")))
+        assert 0 < kept <= 2
+        mount("size=500m")
+        freed = make(tmp_path)
+        assert freed.returncode == 0, freed.stderr
+        same = {name: sha256 for name, sha256 in contents(made[0] / "reports").items() if not name.endswith("timing.csv")}
+        assert same.items() <= contents(tmp_path / "reports").items()
+
+
+@pytest.mark.long
+def test_store_that_cannot_be_written_is_said_before_any_run(tmp_path):
+    with disk(tmp_path / "cache/runs", megabytes=12) as mount:
+        mount("ro")
+        result = make(tmp_path)
+        assert result.returncode != 0
+        assert re.match(r"error: .*/cache/runs.*: Read-only file system; .*: mend that and run again\n", result.stderr)
+        assert "Runs on" not in result.stdout
 
 
 @pytest.mark.long

@@ -96,11 +96,13 @@ def test_fifty_steps_with_batch_norm_are_those_of_the_plain_loop_in_double_preci
     assert seen == pytest.approx(expected, rel=1e-5)
 
 
-def test_fifty_steps_without_batch_norm_are_those_of_the_plain_loop(digits, monkeypatch):
+@pytest.mark.parametrize(("norm", "learning_rate"), [("none", 1e-4), ("batch", 1e-6)])
+def test_fifty_steps_are_those_of_the_plain_loop(norm, learning_rate, digits, monkeypatch):
+    # With batch norm at a rate so small that rounding errors have no time to grow: see the test before.
     batches = [(digits.train.images[index], digits.train.labels[index]) for index in fifty(digits)]
-    expected = list(plain.losses(plain.network("none", 0), batches, 0.0001, 50))
-    seen = fitted(digits, "none", 0.0001, monkeypatch)
-    assert seen[-1] < 0.8 * seen[0]
+    expected = list(plain.losses(plain.network(norm, 0), batches, learning_rate, 50))
+    seen = fitted(digits, norm, learning_rate, monkeypatch)
+    assert seen[-1] < 0.96 * seen[0]
     assert seen == pytest.approx(expected, rel=1e-5)
 
 

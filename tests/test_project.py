@@ -1,7 +1,9 @@
 """What the project's files say of one another."""
 
 import ast
+import os
 import re
+import shutil
 import subprocess
 import tomllib
 from itertools import chain
@@ -66,6 +68,28 @@ def test_makefile_help_names_every_target_people_type():
         assert f"make {target} " in said
     for variable in VARIABLES:
         assert f"{variable}=" in said
+
+
+@pytest.mark.parametrize("cache", [None, "elsewhere"])
+def test_clean_keeps_runs_and_says_their_size_and_clean_all_removes_them(cache, tmp_path):
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    folder = tmp_path / (cache or ".cache")
+    kept = [tmp_path / "data/MNIST/raw/images", tmp_path / "reports/mnist/index.html"]
+    run, executed, installed = folder / "runs/key.pt", folder / "executed/report.ipynb", tmp_path / ".venv/.complete"
+    for path in (*kept, run, executed, installed, *(tmp_path / name / "module.py" for name in ("bnlib", "tests", "notebooks"))):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(bytes(2_000_000) if path == run else b"")
+    variables = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS", "BNLIB"))}
+    variables |= {"BNLIB_CACHE": cache} if cache else {}
+
+    def clean(goal: str) -> str:
+        command = ["make", "--no-print-directory", goal]
+        return subprocess.run(command, cwd=tmp_path, env=variables, capture_output=True, text=True, check=True).stdout
+
+    assert f"kept: 2.0M of runs in {cache or '.cache'}/runs" in clean("clean")
+    assert [path.exists() for path in (run, executed, installed)] == [True, False, True]
+    clean("clean-all")
+    assert [path.exists() for path in (run, installed, *kept)] == [False, False, True, True]
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
