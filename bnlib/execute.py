@@ -64,7 +64,14 @@ def _run(notebook: Path, output: Path, parameters: dict, sentinel: Path) -> str 
 
     for name in ("papermill", "asyncio", "traitlets"):  # what they have to say of a failed run is said below
         logging.getLogger(name).setLevel(logging.CRITICAL)
-    environment = {SENTINEL: str(sentinel), "JUPYTER_PREFER_ENV_PATH": "1", "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
+    # A kernel that takes more than five seconds to leave is killed; joblib then clears up behind it, and warns that it does.
+    quiet = "ignore:resource_tracker:UserWarning"
+    environment = {
+        SENTINEL: str(sentinel),
+        "JUPYTER_PREFER_ENV_PATH": "1",
+        "PYDEVD_DISABLE_FILE_VALIDATION": "1",
+        "PYTHONWARNINGS": ",".join(filter(None, (os.environ.get("PYTHONWARNINGS"), quiet))),
+    }
     with paths.variables(environment), terminable():
         try:
             papermill.execute_notebook(

@@ -101,7 +101,7 @@ def _done_here(tasks: list[tuple], hear: Callable[[dict], None], workers: int) -
         ) from error
     finally:
         if workers > 1:  # they hold the data, and a kernel that ends while they still do leaves warnings behind
-            get_reusable_executor(reuse=True).shutdown(wait=True, kill_workers=True)
+            get_reusable_executor(reuse=True).shutdown(wait=True)
 
 
 def _done_far(tasks: list[tuple], hear: Callable[[dict], None], address: str) -> Iterator[Result]:

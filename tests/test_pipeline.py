@@ -53,9 +53,10 @@ def test_rate_written_twice_is_run_once(made):
     assert (epochs.groupby(["norm", "learning_rate"]).seed.nunique() == 2).all()
 
 
-def test_terminal_shows_how_far_the_runs_are(made):
-    said = made[1].stderr
-    assert re.search(r"\d+% \|.*\| \d+/\d+ epochs, \S+ left, rate 1000 \(2/2\), run \d+/\d+, epoch \d/2", said)
+def test_terminal_shows_how_far_the_runs_are_and_nothing_else(made):
+    said = made[1].stderr.splitlines()
+    assert re.search(r"\d+/\d+ epochs, \S+ left, rate 1000 \(2/2\), run \d+/\d+, epoch \d/2", "\n".join(said))
+    assert [line for line in said if not re.match(r"\d+% \|", line)] == []
 
 
 def test_links_between_pages_and_data_lead_somewhere(made):
