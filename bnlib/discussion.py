@@ -122,10 +122,22 @@ def reach(epochs: pd.DataFrame) -> str:
     near = 100 * rate_range.USABLE
     return (
         f"**In {runs}, rates within {near:g} point of an arm's best mean test accuracy are {listing(spans)}; "
-        f"the largest such rate of a seed is {_ratio(found.ratio)} times as high with batch norm.** That is the geometric mean "
-        f"over seeds ({listing(each)}), each arm and seed held to its own best; it would be {listing(others)} points."
-        + _steps(grid)
+        f"the largest such rate of a seed is {_ratio(found.ratio)} times as high with batch norm. {_lost(epochs)}** That ratio "
+        f"is the geometric mean over seeds ({listing(each)}), each arm and seed held to its own best; it would be "
+        f"{listing(others)} points." + _steps(grid)
     )
+
+
+def _lost(epochs: pd.DataFrame) -> str:
+    """Where runs were lost, and how many."""
+    told, shares = [], lost_runs.shares(epochs)
+    for norm, words in ARMS.items():
+        at: dict[str, list[float]] = {}
+        for rate, value in shares[norm].items():
+            if count := round(value.estimate * value.n):
+                at.setdefault(f"{count} of {value.n}", []).append(rate)
+        told.append(f"{words} {listing([f'{count} at {_at(rates)}' for count, rates in at.items()]) if at else 'none'}")
+    return f"Diverged or below {lost_runs.LEARNED:.0%} in the end are {'; '.join(told)}."
 
 
 def _steps(grid: Sequence[float]) -> str:
@@ -191,7 +203,7 @@ def replayed(epochs: pd.DataFrame, dataset: str) -> str:
     return (
         f"**Of the {len(table)} epochs of the original's log that were run, {inside['train_loss']} training losses and "
         f"{inside['train_accuracy']} training accuracies lie where one more run of this chain would in 19 cases of "
-        f"20{tested}.** With {seeds} these intervals are wide, for losses a factor of {wide:.1f} from end to end in the "
+        f"20{tested}.** With {seeds} these intervals span, for losses, a factor of {wide:.1f} from end to end in the "
         f"median; of the losses printed for the other arm, {replay.swapped(table)} lie inside. The epochs of one chain do not "
         "vary independently of one another."
     )

@@ -85,7 +85,9 @@ def kept_time(records, path: Path) -> dict[str, str]:
             return {}
     except (OSError, ValueError, KeyError):  # none was kept, or it is damaged
         return {}
-    return {"training time": f"{said['seconds'] / 3600:.1f} hours of one core, evaluation and rendering not counted"}
+    return {
+        "training time": f"{said['seconds'] / 3600:.1f} hours of one core by the clock, evaluation and rendering not counted"
+    }
 
 
 def _digest(records) -> str:

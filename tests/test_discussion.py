@@ -60,6 +60,15 @@ def test_range_of_one_rate_has_no_steps(span):
     assert "steps" not in discussion.reach(span[span.learning_rate == 0.001])
 
 
+def test_lost_runs_of_the_range_are_counted_by_arm_and_rate(span):
+    assert "Diverged or below 50% in the end are without batch norm 2 of 2 at 1; with batch norm none.**" in discussion.reach(
+        span
+    )
+    lost = span.copy()
+    lost.loc[(lost.norm == "batch") & (lost.learning_rate > 0.001) & (lost.seed == 0), "test_accuracy"] = 0.1
+    assert "2 of 2 at 1; with batch norm 1 of 2 at 0.01 and 1.**" in discussion.reach(lost)
+
+
 def test_usable_rates_with_a_gap_are_named_one_by_one(span):
     middle = span.copy()
     middle.loc[(middle.norm == "batch") & (middle.learning_rate == 0.01), "test_accuracy"] = 0.5

@@ -15,7 +15,9 @@ def test_time_is_stated_of_the_records_that_it_was_kept_for(epochs, tmp_path):
     assert provenance.kept_time(made, path) == {}
     provenance.keep_time(made, path)
     # twelve epochs of 600 to 611 seconds: 7266 seconds
-    assert provenance.kept_time(made, path) == {"training time": "2.0 hours of one core, evaluation and rendering not counted"}
+    assert provenance.kept_time(made, path) == {
+        "training time": "2.0 hours of one core by the clock, evaluation and rendering not counted"
+    }
     assert provenance.kept_time(made._replace(epochs=epochs.assign(train_loss=0.0)), path) == {}
 
 
