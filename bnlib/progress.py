@@ -57,11 +57,11 @@ def shown(kept: Mapping) -> Iterator[str]:
         append(watched, {"kept": len(kept) - runs, "epochs": sum(kept.values())} | begun)
         yield watched
         return
-    from tqdm.auto import tqdm as notebook_bar  # a widget where widgets can be shown
+    from tqdm.auto import notebook_tqdm  # a widget where widgets can be shown, else the terminal's
 
     with tempfile.TemporaryDirectory(prefix="bnlib-") as folder:
         log = str(Path(folder) / "progress.jsonl")
-        with following(log, sum(left.values()), runs, bar=notebook_bar):
+        with following(log, sum(left.values()), runs, bar=notebook_tqdm):
             yield log
 
 

@@ -69,12 +69,14 @@ def test_diverged_run_takes_its_other_epochs_with_it(tmp_path, capsys, monkeypat
     assert "8/10 epochs" in capsys.readouterr().err.strip().splitlines()[-1]
 
 
-def test_notebook_shows_a_bar_of_its_own(capsys, monkeypatch):
+def test_runs_by_hand_show_a_bar_of_their_own(capsys, monkeypatch):
     monkeypatch.delenv(progress.VARIABLE, raising=False)
     with progress.shown({config(): 0}) as log:
         told(log, config(), 1)
         told(log, config(), 2)
-    assert "2/2 epochs" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "2/2 epochs" in said
+    assert "\r" not in said  # where the output is no terminal, lines
 
 
 def test_epochs_in_the_store_are_not_left_to_do(capsys, monkeypatch):
