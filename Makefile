@@ -42,7 +42,7 @@ help: ## Show this list
 	@echo "  Variables: LEARNING_RATES=\"$(LEARNING_RATES)\" SEEDS=$(SEEDS) EPOCHS=$(EPOCHS) DATASET=$(DATASET)"
 	@echo "             DATA_DIR=$(DATA_DIR) WORKERS=$(or $(WORKERS),cores) PRECISION=$(PRECISION) DEVICE=$(DEVICE) REPORTS=$(REPORTS)"
 	@echo "             STUDY_SEEDS=$(STUDY_SEEDS) RANGE_RATES=\"$(RANGE_RATES)\""
-	@echo "             PYTHON=$(or $(PYTHON),.venv) SCHEDULER=$(or $(SCHEDULER),none)"
+	@echo "             BNLIB_CACHE=$(CACHE) PYTHON=$(or $(PYTHON),.venv) SCHEDULER=$(or $(SCHEDULER),none)"
 
 report: $(ENV) ## Run what is missing and render the pages (DATASET, LEARNING_RATES, SEEDS, ...; KEEP=1 states the time)
 	@$(PY) -m bnlib.pipeline

@@ -134,8 +134,8 @@ def _lost(epochs: pd.DataFrame) -> str:
     for norm, words in ARMS.items():
         at: dict[str, list[float]] = {}
         for rate, value in shares[norm].items():
-            if count := round(value.estimate * value.n):
-                at.setdefault(f"{count} of {value.n}", []).append(rate)
+            if value.estimate > 0:
+                at.setdefault(lost_runs.out_of(value), []).append(rate)
         told.append(f"{words} {listing([f'{count} at {_at(rates)}' for count, rates in at.items()]) if at else 'none'}")
     return f"Diverged or below {lost_runs.LEARNED:.0%} in the end are {'; '.join(told)}."
 

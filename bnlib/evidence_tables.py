@@ -112,7 +112,7 @@ def steadiness(epochs: pd.DataFrame) -> Table:
 
 def lost_share(value: Interval) -> str:
     """`1 of 3` and its interval."""
-    return f"{round(value.estimate * value.n)} of {value.n}\n[{value.low:.0%}, {value.high:.0%}]"
+    return f"{lost_runs.out_of(value)}\n[{value.low:.0%}, {value.high:.0%}]"
 
 
 def gaps(epochs: pd.DataFrame) -> Table:

@@ -3,7 +3,7 @@
 import pandas as pd
 from scipy import stats
 
-from bnlib.statistics import share
+from bnlib.statistics import Interval, share
 from bnlib.words import ARMS, plural
 
 LEARNED = 0.5  # a network whose final test accuracy is below this has not learned its task; chance is 0.1
@@ -35,6 +35,11 @@ def shares(epochs: pd.DataFrame) -> pd.Series:
     keys = ["norm", "learning_rate"]
     runs, gone = epochs.groupby(keys).seed.nunique(), every(epochs).groupby(keys).size()
     return pd.Series({cell: share(int(gone.get(cell, 0)), int(n)) for cell, n in runs.items()})
+
+
+def out_of(value: Interval) -> str:
+    """A share as counts: `2 of 8`."""
+    return f"{round(value.estimate * value.n)} of {value.n}"
 
 
 def difference_p(epochs: pd.DataFrame) -> float:

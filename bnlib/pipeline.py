@@ -23,6 +23,7 @@ class Pipeline:
 
     def __init__(self, parameters: Parameters):
         self.studies = studies(parameters)
+        self.workers = _workers()
         self.dataset = raw.choose(parameters.dataset)
         self.fell_back = parameters.dataset == "auto" and self.dataset == "digits"
         self.report = paths.report(self.dataset)
@@ -68,13 +69,9 @@ class Pipeline:
         return stamps.is_fresh(self._path(study).with_suffix(".json"), self._study_inputs(study))
 
     def _run_studies(self, stale: list[Study]) -> None:
-        where = f"{worker_count()} at once"
-        if address := cluster.address():
-            with cluster.connected(address) as connection:
-                where = f"{plural(connection.workers, 'worker')} at {address}"
         runs, epochs = (sum(getattr(study, name) for study in stale) for name in ("runs", "epochs"))
         names = listing([study.label.lower() for study in stale])
-        print(f"Runs on {self.dataset}, {names}: {plural(runs, 'run')}, {plural(epochs, 'epoch')}, {where}", flush=True)
+        print(f"Runs on {self.dataset}, {names}: {plural(runs, 'run')}, {plural(epochs, 'epoch')}, {self.workers}", flush=True)
         rates = [study.values["learning_rate"] for study in stale if "learning_rate" in study.values]
         with tempfile.TemporaryDirectory(prefix="bnlib-") as folder:
             log = str(Path(folder) / "progress.jsonl")
@@ -166,6 +163,14 @@ class Pipeline:
         return list(contents)
 
 
+def _workers() -> str:
+    """How many runs at once, and where: a wrong WORKERS or SCHEDULER is said before data are fetched, and not by a kernel."""
+    if address := cluster.address():
+        with cluster.connected(address) as connection:
+            return f"{plural(connection.workers, 'worker')} at {address}"
+    return f"{worker_count()} at once"
+
+
 def _files(folder: Path) -> list[Path]:
     """The finished files in a folder: not those that a killed process left half-written."""
     return sorted(folder.glob("[!.]*"))
@@ -189,10 +194,6 @@ def make(parameters: Parameters) -> None:
         UserError: something the person can mend.
     """
     began = time.monotonic()
-    worker_count()  # a wrong WORKERS is said now, not by a kernel
-    if address := cluster.address():
-        with cluster.connected(address):
-            pass  # so is a cluster that is not there, before any data are fetched
     if parameters.device != "auto" or parameters.precision != "fp32":
         from bnlib import devices
 

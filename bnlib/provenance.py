@@ -3,6 +3,7 @@
 import hashlib
 import importlib.metadata
 import json
+import os
 import platform
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,6 +11,19 @@ from pathlib import Path
 from bnlib import UserError, files
 
 PACKAGES = ("torch", "torchvision", "numpy", "scipy", "pandas", "scikit-learn", "matplotlib", "papermill", "nbconvert")
+
+# Variables that have oneDNN, MKL or CUDA choose other arithmetic; what has an effect only where it is set is said only there.
+SWITCHES = (
+    *(f"{maker}_{what}" for maker in ("ONEDNN", "DNNL") for what in ("MAX_CPU_ISA", "DEFAULT_FPMATH_MODE")),
+    "MKL_CBWR",
+    "MKL_ENABLE_INSTRUCTIONS",
+    "NVIDIA_TF32_OVERRIDE",
+)
+
+
+def switches() -> dict[str, str]:
+    """Those of `SWITCHES` that are set."""
+    return {name: os.environ[name] for name in SWITCHES if name in os.environ}
 
 
 def versions() -> dict[str, str]:
@@ -29,9 +43,9 @@ def cpu() -> str:
 
 
 def machine() -> dict[str, str | list[str]]:
-    """What can be told of the machine at once: another processor or accelerator may give other bits."""
+    """What can be told of the machine at once: another processor, accelerator or switch may give other bits."""
     accelerators = sorted(path.name for path in Path("/dev").glob("nvidia[0-9]*"))
-    return {"cpu": cpu(), "machine": platform.machine(), "system": platform.system(), "accelerators": accelerators}
+    return {"cpu": cpu(), "machine": platform.machine(), "system": platform.system(), "accelerators": accelerators} | switches()
 
 
 def describe(configs: list, data) -> dict[str, str]:
@@ -52,7 +66,8 @@ def describe(configs: list, data) -> dict[str, str]:
         "optimiser": "Adam, β₁ = 0.9, β₂ = 0.999, ε = 10⁻⁸, no weight decay",
         "precision": config.precision,
         "device": config.device,
-        **{name: environment[name] for name in (*stated, *store.SWITCHES) if name in environment},
+        **{name: environment[name] for name in stated},
+        **switches(),
         "system": f"{platform.system()} {platform.machine()}",
         "SHA-256 of the training code": environment["training code"],
         **versions(),

@@ -4,7 +4,6 @@ import ast
 import contextlib
 import hashlib
 import io
-import os
 import tokenize
 from dataclasses import asdict
 from pathlib import Path
@@ -16,13 +15,6 @@ from bnlib.config import RunConfig
 from bnlib.stamps import fingerprint
 from bnlib.training import Checkpoint, Epoch
 
-# Variables that have oneDNN, MKL or CUDA choose other arithmetic; what has an effect only where it is set is said only there.
-SWITCHES = (
-    *(f"{maker}_{what}" for maker in ("ONEDNN", "DNNL") for what in ("MAX_CPU_ISA", "DEFAULT_FPMATH_MODE")),
-    "MKL_CBWR",
-    "MKL_ENABLE_INSTRUCTIONS",
-    "NVIDIA_TF32_OVERRIDE",
-)
 DIGEST_BYTES = hashlib.sha256().digest_size  # an entry begins with the SHA-256 of the rest
 
 
@@ -46,8 +38,7 @@ SOURCE = hashlib.sha256("".join(_code(Path(module.__file__).read_text()) for mod
 
 def environment(device: str) -> dict[str, str]:
     """What besides configuration and data decides a run's bits: the training code, torch, processor and device, threads."""
-    switches = {name: os.environ[name] for name in SWITCHES if name in os.environ}
-    return switches | {
+    return provenance.switches() | {
         "training code": SOURCE,
         "torch": torch.__version__,
         "processor": provenance.cpu(),

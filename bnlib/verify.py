@@ -50,7 +50,7 @@ def differences(kept: pd.DataFrame, anew: pd.DataFrame) -> pd.Series:
 def changed(facts: dict[str, str]) -> list[str]:
     """What is other here than where the report was made, of what decides the bits; a line for each."""
     device = _device(facts)
-    unset = dict.fromkeys(store.SWITCHES, "not set")
+    unset = dict.fromkeys(provenance.SWITCHES, "not set")
     here = unset | store.environment(device) | {"SHA-256 of the training code": store.SOURCE, "device": device}
     there = unset | facts
     other = [f"{name}: {here[name]} here, {there[name]} there" for name in here if name in there and here[name] != there[name]]

@@ -243,6 +243,15 @@ def test_changed_file_is_noticed(name, again, made, monkeypatch):
     assert steps == again
 
 
+def test_switched_arithmetic_is_noticed(made, monkeypatch):
+    monkeypatch.setenv("BNLIB_CACHE", str(made[0] / "cache"))
+    settings = parameters.read({name: value for name, value in SMALL.items() if name != "PYTHON"})
+    for switches, fresh in (({}, True), ({"ONEDNN_MAX_CPU_ISA": "AVX2"}, False)):
+        with paths.variables(switches):
+            asked = Pipeline(settings)
+        assert {asked._is_fresh(study) for study in asked.studies} == {fresh}
+
+
 def test_edited_page_is_made_again_to_the_same_bytes(copied):
     before = contents(copied / "reports")
     (copied / "reports/digits/index.html").write_text("edited")
