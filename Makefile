@@ -1,5 +1,6 @@
 # Variables, with their defaults. Set them on the command line: make report SEEDS=5 DATASET=mnist
 LEARNING_RATES ?= 0.001 0.005 0.01
+ARMS           ?= none batch
 SEEDS          ?= 3
 STUDY_SEEDS    ?= 3
 RANGE_RATES    ?= 0.0001 0.0003 0.001 0.003 0.01 0.03 0.1 0.3 1
@@ -14,7 +15,7 @@ REPORTS        ?= reports
 # BNLIB_CACHE: where runs and executed notebooks are kept; by default .cache.
 # PYTHON: an active environment's interpreter; by default .venv is set up and used.
 
-export LEARNING_RATES SEEDS STUDY_SEEDS RANGE_RATES EPOCHS DATASET DATA_DIR PRECISION DEVICE REPORTS
+export LEARNING_RATES ARMS SEEDS STUDY_SEEDS RANGE_RATES EPOCHS DATASET DATA_DIR PRECISION DEVICE REPORTS
 ifdef WORKERS
 export WORKERS
 endif
@@ -41,11 +42,11 @@ help: ## Show this list
 	@echo
 	@echo "  Variables: LEARNING_RATES=\"$(LEARNING_RATES)\" SEEDS=$(SEEDS) EPOCHS=$(EPOCHS) DATASET=$(DATASET)"
 	@echo "             DATA_DIR=$(DATA_DIR) WORKERS=$(or $(WORKERS),cores) PRECISION=$(PRECISION) DEVICE=$(DEVICE) REPORTS=$(REPORTS)"
-	@echo "             STUDY_SEEDS=$(STUDY_SEEDS) RANGE_RATES=\"$(RANGE_RATES)\""
+	@echo "             ARMS=\"$(ARMS)\" STUDY_SEEDS=$(STUDY_SEEDS) RANGE_RATES=\"$(RANGE_RATES)\""
 	@echo "             BNLIB_CACHE=$(CACHE) PYTHON=$(or $(PYTHON),.venv) SCHEDULER=$(or $(SCHEDULER),none)"
 
-report: $(ENV) ## Run what is missing and render the pages (DATASET, LEARNING_RATES, SEEDS, ...; KEEP=1 states the time)
-	@$(PY) -m bnlib.pipeline
+report: $(ENV) ## Run what is missing and render the pages (DATASET, LEARNING_RATES, ARMS, SEEDS, ...; KEEP=1 states the time)
+	@$(PY) -m bnlib.commands.report
 
 test: $(ENV) ## Unit, end-to-end and notebook tests
 	@$(PY) -m pytest
@@ -54,10 +55,10 @@ test-long: $(ENV) ## Tests that take longer: a report killed again and again, ru
 	@$(PY) -m pytest -m long
 
 bench: $(ENV) ## Time training beside the original's loop (REPEATS, PRECISION, DEVICE; KEEP=1 for the report)
-	@$(PY) -m bnlib.bench
+	@$(PY) -m bnlib.commands.bench
 
 verify: $(ENV) ## Do some runs of a report anew and compare the bits (DATASET; VERIFY=n runs of each arm)
-	@$(PY) -m bnlib.verify
+	@$(PY) -m bnlib.commands.verify
 
 lab: $(ENV) ## JupyterLab on the notebooks
 	@$(PY) -m jupyter lab --notebook-dir=notebooks

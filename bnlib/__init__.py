@@ -1,10 +1,12 @@
-"""What batch normalisation buys a small CNN on MNIST: models, training loops, statistics, and the report made of them.
+"""What batch normalisation buys a small CNN on MNIST: an experiment, its analysis, and the report made of them.
 
-The data flow, module by module::
+The data flow, wing by wing::
 
-    data -> models -> training -> runs (store) -> records -> statistics -> findings, tables, plots -> execute -> render
+    experiment.Study -> training, runs -> experiment.records -> analysis -> page
+                                  (what people type: commands; the world outside: system)
 
-`pipeline` ties them together for ``make report``.
+A wing imports only what stands below it. `analysis` and `page` never import `training` or `runs`: the two columns meet in
+`experiment`, in `commands` and in notebooks.
 """
 
 __version__ = "0.1.0"

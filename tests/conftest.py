@@ -11,6 +11,7 @@ os.environ["JUPYTER_PLATFORM_DIRS"] = "1"
 # What the Makefile exports.
 VARIABLES = (
     "LEARNING_RATES",
+    "ARMS",
     "SEEDS",
     "STUDY_SEEDS",
     "RANGE_RATES",
@@ -32,8 +33,14 @@ import pandas as pd  # noqa: E402
 import pytest  # noqa: E402
 import torch  # noqa: E402
 
-from bnlib import files, paths, records  # noqa: E402
-from bnlib.data import Data, Split  # noqa: E402
+from bnlib.analysis import contrasts  # noqa: E402
+from bnlib.experiment.config import LEVELS  # noqa: E402
+from bnlib.experiment.records import COLUMNS  # noqa: E402
+from bnlib.experiment.study import Study  # noqa: E402
+from bnlib.system import files, paths  # noqa: E402
+from bnlib.training.data import Data, Split  # noqa: E402
+
+CHANCE = 0.1  # the test accuracy of a network that predicts one class
 
 
 @pytest.fixture(autouse=True)
@@ -60,14 +67,36 @@ def tiny_data():
     return Data("digits", split(250), split(130), checksum="0" * 64)
 
 
-def make_epochs(losses: dict, dataset: str = "mnist") -> pd.DataFrame:
-    """Records from {(norm, rate): {seed: [(train_loss, test_accuracy), ...]}}; the other columns follow from these."""
+def make_epochs(losses: dict, dataset: str = "mnist", study: str = "learning_rate", classes: int | None = None) -> pd.DataFrame:
+    """Records from {(norm, rate): {seed: [(train_loss, test_accuracy), ...]}}; the other columns follow from these.
+
+    Args:
+        classes: how many are predicted in every epoch; by default one where test accuracy is at chance, else all ten.
+    """
     rows = []
     for (norm, rate), seeds in losses.items():
         for seed, values in seeds.items():
+            run = (f"{study}-{norm}-{rate}-{seed}", study, dataset, "convnet", norm, "relu", "adam", 0, 100, rate, seed)
             for epoch, (loss, accuracy) in enumerate(values, start=1):
-                rows.append((dataset, "controlled", norm, rate, seed, epoch, loss, accuracy, loss * 2, accuracy))
-    return pd.DataFrame(rows, columns=records.COLUMNS)
+                predicted = classes or (1 if accuracy == CHANCE else 10)
+                measured = (loss, accuracy, loss * 2, accuracy, pd.NA if np.isnan(loss) else predicted)
+                rows.append((*run, epoch, *measured))
+    return pd.DataFrame(rows, columns=COLUMNS["epochs"]).astype({"classes": "Int64"})
+
+
+def results_of(epochs: pd.DataFrame, **fields) -> contrasts.Results:
+    """What the study that these records hold gave: all of its arms, rates and seeds. `fields` are other ones of `Study`."""
+    norms = tuple(norm for norm in LEVELS["norm"] if norm in set(epochs.norm))
+    found = {
+        "name": epochs.study.iloc[0],
+        "notebook": epochs.study.iloc[0],
+        "factors": {"norm": norms, "learning_rate": tuple(map(float, sorted(epochs.learning_rate.unique())))},
+        "reference": {"norm": norms[0]},
+        "seeds": int(epochs.seed.max()) + 1,
+        "epochs": int(epochs.epoch.max()),
+        "held": {"dataset": epochs.dataset.iloc[0]},
+    }
+    return contrasts.of(Study(**found | fields), epochs)
 
 
 @pytest.fixture
@@ -83,7 +112,7 @@ def epochs():
 
 @pytest.fixture
 def diverged_epochs():
-    """Two seeds at 1000 without batch norm: one diverges in epoch 2, one never learns; with batch norm both learn."""
+    """Two seeds at 1000 without batch norm: one diverges in epoch 2, one predicts one class; with batch norm both learn."""
     return make_epochs(
         {
             ("none", 1000.0): {0: [(2.5, 0.1), (np.nan, np.nan)], 1: [(2.4, 0.1), (2.3, 0.1)]},
@@ -103,7 +132,8 @@ def span():
             ("batch", 0.001): {0: [(1, 0.9), (0.1, 0.990)], 1: [(1, 0.9), (0.1, 0.990)]},
             ("batch", 0.01): {0: [(1, 0.9), (0.1, 0.985)], 1: [(1, 0.9), (0.1, 0.985)]},
             ("batch", 1.0): {0: [(1, 0.9), (0.2, 0.900)], 1: [(1, 0.9), (0.2, 0.981)]},
-        }
+        },
+        study="learning_rate_range",
     )
 
 
@@ -112,7 +142,7 @@ def write_notebook(tmp_path):
     """Writes a notebook of code cells; the first is tagged `parameters`, and the last calls `finish` unless told not to."""
 
     def write(*sources: str, name: str = "notebook", finish: bool = True):
-        sources = (*sources, "from bnlib.execute import finish\nfinish()") if finish else sources
+        sources = (*sources, "from bnlib.commands.notebook import finish\nfinish()") if finish else sources
         cells = [nbformat.v4.new_code_cell(source) for source in sources]
         cells[0].metadata["tags"] = ["parameters"]
         kernel = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}

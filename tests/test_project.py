@@ -9,13 +9,15 @@ import tomllib
 from itertools import chain
 
 import nbformat
-import pandas as pd
 import pytest
 import yaml
+from bs4 import BeautifulSoup
 
-from bnlib import claims, discussion, execute, findings, paths, records
-from bnlib.parameters import Parameters
-from bnlib.studies import studies
+from bnlib.commands import notebook
+from bnlib.commands.report import Report
+from bnlib.experiment.settings import Settings
+from bnlib.experiment.studies import studies
+from bnlib.system import paths
 from tests.conftest import VARIABLES
 
 ROOT = paths.ROOT
@@ -50,14 +52,16 @@ def test_conda_users_get_the_locked_set():
 
 def test_makefile_parameters_exist_in_notebook():
     names = ("learning_rate", "learning_rate_range", "replay")
-    known = {name for notebook in names for name in execute.default_parameters(paths.NOTEBOOKS / f"{notebook}.ipynb")}
+    known = {name for each in names for name in notebook.default_parameters(paths.NOTEBOOKS / f"{each}.ipynb")}
     other = {"learning_rates": "learning_rate", "range_rates": "learning_rates", "study_seeds": "seeds"}
-    assert {other.get(name, name) for name in Parameters.model_fields} <= known
+    assert {other.get(name, name) for name in Settings.model_fields} <= known
 
 
 def test_studies_give_their_notebooks_parameters_that_they_have():
-    for study in studies(Parameters()):
-        execute.check_parameters(paths.NOTEBOOKS / f"{study.notebook}.ipynb", study.values)
+    report = Report(Settings(dataset="digits"))
+    assert len(report.studies) == len(studies(Settings(), "digits")) == 5
+    for study in report.studies:
+        notebook.check_parameters(paths.NOTEBOOKS / f"{study.notebook}.ipynb", report._values(study))
 
 
 def test_makefile_help_names_every_target_people_type():
@@ -103,9 +107,16 @@ class TestNotebook:
             assert bool(cell.outputs) == checked
             assert (cell.execution_count is not None) == checked  # nbval wants a count beside an output
 
+    def test_begins_with_its_study(self, path):
+        shown = [cell.source for cell in self.cells(path) if "hidden" not in cell.metadata.get("tags", [])]
+        if path.stem == "report":  # several, after its answer
+            assert any(source.startswith("display(results.study, ") for source in shown)
+        else:
+            assert shown[1].splitlines()[-1] == "study"  # after the parameters
+
     def test_cells_that_readers_see_are_short(self, path):
         for cell in self.cells(path):
-            if "hidden" in cell.metadata.get("tags", []):
+            if {"hidden", "parameters"} & set(cell.metadata.get("tags", [])):
                 continue
             lines = cell.source.splitlines()
             assert len(lines) <= 8, lines[0]
@@ -116,7 +127,8 @@ class TestNotebook:
 
     def test_prose_outweighs_code(self, path):
         text = " ".join(cell.source for cell in self.cells(path, "markdown"))
-        code = [cell for cell in self.cells(path) if not {"hidden", "parameters"} & set(cell.metadata.get("tags", []))]
+        apart = {"hidden", "parameters", "playground"}
+        code = [cell for cell in self.cells(path) if not apart & set(cell.metadata.get("tags", []))]
         assert len(text.split()) > 8 * len(code)
 
     def test_prose_holds_no_typed_result(self, path):
@@ -126,21 +138,26 @@ class TestNotebook:
 
 
 def test_readme_names_every_module():
-    told = re.findall(r"^\| ((?:`\w+`(?:, )?)+) \|", (ROOT / "README.md").read_text(), flags=re.MULTILINE)
-    named = {name for row in told for name in re.findall(r"`([a-z_]+)`", row)}
-    there = {path.stem for path in (ROOT / "bnlib").glob("*.py")} - {"__init__"}
-    assert there <= named | {"templates"}
-    assert {name for name in named if not name.isupper()} <= there | {"templates"}
+    rows = re.findall(r"^\| `([a-z]+)` \| [^|]+ \| ((?:`\w+`(?:, )?)+) \|", (ROOT / "README.md").read_text(), flags=re.MULTILINE)
+    told = {wing: set(re.findall(r"`(\w+)`", modules)) for wing, modules in rows}
+    there = {
+        wing.name: {path.stem for path in wing.iterdir() if path.suffix in ("", ".py")} - {"__init__", "__pycache__"}
+        for wing in (ROOT / "bnlib").iterdir()
+        if wing.is_dir() and wing.name != "__pycache__"
+    }
+    assert told == there
 
 
 def test_readme_gives_the_answer_of_the_committed_report():
-    epochs = pd.read_csv(ROOT / "reports/mnist/data/epochs.csv")
-    readme = " ".join((ROOT / "README.md").read_text().split())
-    controlled = records.of(epochs, records.CONTROLLED)
-    assert findings.answer(controlled) in readme
-    assert discussion.verdicts(claims.judge(controlled)) in readme
-    assert discussion.first(discussion.own_rates(controlled)) in readme
-    assert discussion.first(discussion.reach(records.of(epochs, records.RANGE))) in readme
+    def words(text: str) -> str:
+        return " ".join(text.replace("**", "").split())
+
+    page = BeautifulSoup((ROOT / "reports/mnist/index.html").read_text(), "html.parser")
+    answer = page.find(id="the-answer").find_next_siblings("p", limit=2)
+    readme = words((ROOT / "README.md").read_text())
+    assert [len(words(paragraph.get_text())) > 500 for paragraph in answer] == [True, True]
+    for paragraph in answer:
+        assert words(paragraph.get_text()) in readme
 
 
 def test_readme_links_lead_somewhere():

@@ -1,0 +1,1 @@
+"""Records become numbers: contrasts, thresholds, claims, benchmarks. Knows no torch."""

@@ -1,0 +1,219 @@
+"""Point estimates with their intervals, and tests. The seed is the unit; the arms are paired by seed."""
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import special, stats
+
+ALPHA = 0.05  # of every test
+LEVEL = 1 - ALPHA  # of every interval
+MOST_FLIPS = 2**16  # sign patterns of an exact test; from 17 pairs on, as many are drawn
+
+
+@dataclass(frozen=True)
+class Interval:
+    """An estimate from `n` values, with the ends of its 95% interval: NaN where too few values bound nothing."""
+
+    estimate: float
+    low: float
+    high: float
+    n: int
+    exact: bool = False  # of a permutation test, which draws on the number of pairs where they have no spread
+
+    @property
+    def bounded(self) -> bool:
+        """Whether there is an interval at all."""
+        return bool(np.isfinite(self.low) and np.isfinite(self.high))
+
+    @property
+    def flat(self) -> bool:
+        """Whether all values were the same up to rounding: then an interval by their spread says nothing of chance."""
+        return not self.exact and self.bounded and self.high - self.low <= 1e-9 * max(abs(self.estimate), 1e-9)
+
+    @property
+    def sign(self) -> int:
+        """+1 if the whole interval lies above zero, -1 if below; 0 if it holds zero, or if no spread gives it a width."""
+        if self.flat:
+            return 0
+        return int(self.bounded and self.low > 0) - int(self.bounded and self.high < 0)
+
+
+NOTHING = Interval(np.nan, np.nan, np.nan, 0)
+
+
+def _finite(values: Sequence[float]) -> np.ndarray:
+    x = np.asarray(values, dtype=float)
+    return x[np.isfinite(x)]
+
+
+def mean_interval(values: Sequence[float]) -> Interval:
+    """Mean and Student's t 95% interval over `values`, (n,) one for each seed; NaN values are left out and not counted."""
+    x = _finite(values)
+    n = len(x)
+    if n == 0:
+        return NOTHING
+    mean = float(x.mean())
+    if n == 1:
+        return Interval(mean, np.nan, np.nan, 1)
+    half = float(stats.t.ppf((1 + LEVEL) / 2, n - 1) * stats.sem(x))
+    return Interval(mean, mean - half, mean + half, n)
+
+
+def paired_difference(first: Sequence[float], second: Sequence[float]) -> Interval:
+    """Mean of second - first over pairs, with its 95% interval; a pair with a NaN is left out and not counted.
+
+    Raises:
+        ValueError: the two differ in length.
+    """
+    a, b = np.asarray(first, dtype=float), np.asarray(second, dtype=float)
+    if a.shape != b.shape:
+        raise ValueError(f"pairs need two values each: {a.shape} and {b.shape}")
+    return mean_difference(b - a)
+
+
+def enough(family: int) -> int:
+    """The number of pairs from which on the exact test can tell arms apart in each of a family of `family` contrasts.
+
+    With n pairs its p cannot fall below 2 / 2^n; adjusted over the family, that has to stay below 5%.
+    """
+    return next(n for n in range(1, 64) if family * 2 / 2**n < ALPHA)
+
+
+def mean_difference(differences: Sequence[float], family: int = 1) -> Interval:
+    """Mean of paired `differences`, with the interval they are judged by: `exact_interval` from `enough` pairs on, else t's.
+
+    One run that does not learn among others that do makes differences that no normal distribution has: the exact test
+    holds all the same. With fewer pairs that test could show nothing. A pair with a NaN counts as one: which test is made
+    depends on how many pairs there were to be, not on how many were lost.
+    """
+    return exact_interval(differences) if len(differences) >= enough(family) else mean_interval(differences)
+
+
+def difference_p(differences: Sequence[float], family: int = 1) -> float:
+    """p of no difference, of the test that belongs to `mean_difference`: exact from `enough` pairs on, else paired t."""
+    x = _finite(differences)
+    if len(differences) >= enough(family):
+        return exact_p(x)
+    return float(stats.ttest_1samp(x, 0).pvalue) if len(x) > 1 and np.ptp(x) > 0 else np.nan
+
+
+def mcnemar_p(first: Sequence[bool], second: Sequence[bool]) -> float:
+    """p that two paired shares are equal, of the exact test on the pairs that differ (McNemar, Psychometrika 12, 1947).
+
+    NaN where no pair differs.
+    """
+    a, b = np.asarray(first, dtype=bool), np.asarray(second, dtype=bool)
+    alone = int((a & ~b).sum()), int((b & ~a).sum())
+    return float(stats.binomtest(alone[0], sum(alone)).pvalue) if sum(alone) else np.nan
+
+
+def prediction_interval(values: Sequence[float]) -> Interval:
+    """Mean of `values`, with the interval in which one more value lies with 95% probability, if they are normal."""
+    x = _finite(values)
+    n = len(x)
+    if n < 2:
+        return Interval(float(x.mean()) if n else np.nan, np.nan, np.nan, n)
+    half = float(stats.t.ppf((1 + LEVEL) / 2, n - 1) * x.std(ddof=1) * np.sqrt(1 + 1 / n))
+    return Interval(float(x.mean()), float(x.mean() - half), float(x.mean() + half), n)
+
+
+@functools.lru_cache(maxsize=32)
+def _subsets(n: int) -> np.ndarray:
+    """Which of n pairs each subset holds, (subsets, n): all but the empty one, or from 17 pairs on so many drawn."""
+    if 2**n <= MOST_FLIPS:
+        return (np.arange(1, 2**n)[:, None] >> np.arange(n) & 1).astype(float)
+    chosen = np.random.default_rng(0).integers(0, 2, (MOST_FLIPS - 1, n)).astype(float)
+    return chosen[chosen.any(axis=1)]
+
+
+def exact_p(differences: Sequence[float]) -> float:
+    """Two-sided p of the exact paired permutation test that `differences`, (n,) one for each pair, have mean zero.
+
+    If the arms do not differ, each difference is as likely with the other sign, whatever its distribution (Fisher, "The
+    Design of Experiments", 1935). p is the share of sign patterns whose sum is as far from zero as the one seen, which counts
+    too. With n pairs it cannot fall below 2 / 2^n. NaN where there are no pairs.
+    """
+    x = _finite(differences)
+    if not len(x):
+        return np.nan
+    flipped = _subsets(len(x))
+    # What is flipped counts twice. Sums that are equal but for rounding are ties, and count.
+    sums = np.abs(x.sum() - 2 * (flipped @ x))
+    as_far = int((sums >= abs(x.sum()) - 1e-12 * np.abs(x).sum()).sum())
+    return (as_far + 1) / (len(flipped) + 1)  # and the pattern that was seen, of which nothing is flipped
+
+
+def exact_interval(differences: Sequence[float]) -> Interval:
+    """Mean of `differences` with the 95% interval that belongs to `exact_p`: the shifts that the test does not refuse.
+
+    Its ends are order statistics of the means of all subsets (Hartigan, "Using Subsample Values as Typical Values", JASA 64,
+    1969). It supposes that differences spread evenly about their centre, not that they are normal: where a few pairs lie far
+    to one side its ends are not to be relied on. Fewer than six pairs bound nothing.
+    """
+    x = _finite(differences)
+    n = len(x)
+    if n == 0:
+        return NOTHING
+    chosen = _subsets(n)
+    outside = int((1 - LEVEL) / 2 * (len(chosen) + 1))
+    if outside == 0:
+        return Interval(float(x.mean()), np.nan, np.nan, n)
+    means = np.sort(chosen @ x / chosen.sum(axis=1))
+    return Interval(float(x.mean()), float(means[outside - 1]), float(means[-outside]), n, exact=True)
+
+
+def holm(p: Sequence[float]) -> np.ndarray:
+    """p values adjusted for being several (Holm, Scandinavian Journal of Statistics 6, 1979); NaN stays NaN and counts."""
+    p = np.asarray(p, dtype=float)
+    order = np.argsort(np.where(np.isnan(p), 1.0, p), kind="stable")
+    adjusted = np.empty(len(p))
+    adjusted[order] = np.fmin(np.maximum.accumulate(np.nan_to_num(p[order], nan=1.0) * np.arange(len(p), 0, -1)), 1.0)
+    return np.where(np.isnan(p), np.nan, adjusted)
+
+
+def share(count: int, n: int) -> Interval:
+    """`count` of `n` as a share, with its Wilson 95% interval (JASA 22, 1927).
+
+    Raises:
+        ValueError: `count` is not between 0 and n.
+    """
+    if n == 0:
+        return NOTHING
+    ends = stats.binomtest(count, n).proportion_ci(LEVEL, method="wilson")
+    return Interval(count / n, float(ends.low), float(ends.high), n)
+
+
+def improvement(won: int, tied: int, n: int) -> Interval:
+    """Share of `n` pairs that were `won`, a tie counting half; its Wilson interval allows for any split of the ties."""
+    if n == 0:
+        return NOTHING
+    return Interval((won + tied / 2) / n, share(won, n).low, share(won + tied, n).high, n)
+
+
+def standardised(differences: Sequence[float]) -> Interval:
+    """Mean of paired `differences` in their standard deviations (Cohen's d_z), with the 95% interval of noncentral t."""
+    x = _finite(differences)
+    n = len(x)
+    if n < 2 or np.ptp(x) == 0:
+        return Interval(np.nan, np.nan, np.nan, n)
+    root = np.sqrt(n)
+    d = x.mean() / x.std(ddof=1)
+    if abs(d * root) > 1000:  # a spread that is but rounding; the ends would take minutes to find
+        return Interval(float(d), np.nan, np.nan, n)
+    low, high = (special.nctdtrinc(n - 1, p, d * root) / root for p in ((1 + LEVEL) / 2, (1 - LEVEL) / 2))
+    return Interval(float(d), float(low), float(high), n)
+
+
+def equivalence_p(differences: Sequence[float], margin: float) -> float:
+    """p of two one-sided t tests that the mean of paired `differences` lies within ±`margin` (Schuirmann, 1987).
+
+    Small where the arms are shown to be equal up to the margin. NaN with fewer than two pairs, or without spread.
+    """
+    x = _finite(differences)
+    if len(x) < 2 or np.ptp(x) == 0:
+        return np.nan
+    above = stats.ttest_1samp(x, -margin, alternative="greater").pvalue
+    below = stats.ttest_1samp(x, margin, alternative="less").pvalue
+    return float(max(above, below))

@@ -1,0 +1,1 @@
+"""What is asked and what came back: configurations, studies, settings, records, outcomes. Knows no torch."""

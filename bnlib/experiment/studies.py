@@ -1,0 +1,81 @@
+"""The studies of the report: the one place to add another."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from bnlib.experiment.config import CHAIN, rate_name
+from bnlib.experiment.settings import Settings
+from bnlib.experiment.study import Study
+
+RANGE_EPOCHS = 2  # enough to see at which rates a network learns
+RANGE_OUTCOMES = ("train_loss_last", "test_accuracy_last")
+REPLAY_OUTCOMES = ("train_loss_first", "train_loss_last", "test_accuracy_last")
+
+
+def joined(studies: Iterable[Study]) -> list[Study]:
+    """Studies whose parts are put together: those of one name become one, over all their levels."""
+    whole: dict[str, Study] = {}
+    for study in studies:
+        before = whole.get(study.name, study).factors
+        factors = {factor: tuple(dict.fromkeys((*before[factor], *levels))) for factor, levels in study.factors.items()}
+        whole[study.name] = study.model_copy(update={"factors": factors, "part": ""})
+    return list(whole.values())
+
+
+def each_rate(learning_rate: float, *, arms: Sequence[str], seeds: int, epochs: int, **held: Any) -> Study:
+    """The original's question at one learning rate, from untrained weights; `held` are other fields of `RunConfig`."""
+    name = rate_name(learning_rate)
+    return Study(
+        name="learning_rate",
+        notebook="learning_rate",
+        part=name,
+        title=f"Learning rate {name}",
+        factors={"norm": tuple(arms), "learning_rate": (learning_rate,)},
+        reference={"norm": arms[0]},
+        seeds=seeds,
+        epochs=epochs,
+        held=held,
+    )
+
+
+def rate_range(learning_rates: Sequence[float], *, arms: Sequence[str], seeds: int, epochs: int, **held: Any) -> Study:
+    """How far the learning rate can go: short runs at many."""
+    return Study(
+        name="learning_rate_range",
+        notebook="learning_rate_range",
+        title="Range of rates",
+        factors={"norm": tuple(arms), "learning_rate": tuple(learning_rates)},
+        reference={"norm": arms[0]},
+        seeds=seeds,
+        epochs=epochs,
+        outcomes=RANGE_OUTCOMES,
+        held=held,
+    )
+
+
+def replay(*, seeds: int, epochs: int, **held: Any) -> Study:
+    """The original's chain, its two networks trained on from rate to rate: its figures are of these arms alone."""
+    return Study(
+        name="replay",
+        notebook="replay",
+        title="Replay",
+        factors={"norm": ("none", "batch")},
+        reference={"norm": "none"},
+        seeds=seeds,
+        epochs=epochs,
+        outcomes=REPLAY_OUTCOMES,
+        held={"learning_rate": CHAIN[0], "later_rates": CHAIN[1:]} | held,
+    )
+
+
+def studies(settings: Settings, dataset: str) -> list[Study]:
+    """Each learning rate, then what takes from the store of their runs: the range of rates, and the original's chain."""
+    few = min(settings.seeds, settings.study_seeds)
+    held = {"dataset": dataset, "precision": settings.precision}
+    made = [
+        each_rate(rate, arms=settings.arms, seeds=settings.seeds, epochs=settings.epochs, **held)
+        for rate in settings.learning_rates
+    ]
+    made.append(rate_range(settings.range_rates, arms=settings.arms, seeds=few, epochs=RANGE_EPOCHS, **held))
+    made.append(replay(seeds=few, epochs=settings.epochs, **held))
+    return made

@@ -1,0 +1,197 @@
+"""A study: what is asked, as arms x cells x seeds."""
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+import pandas as pd
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from bnlib.experiment.config import FACTORS, LEVELS, Epochs, RunConfig, rate_name
+from bnlib.experiment.outcomes import OUTCOMES
+
+Level = str | int | float
+MOST_ARMS = 6  # that colours and markers tell apart
+
+
+@dataclass(frozen=True)
+class Arm:
+    """A combination of levels that is compared: `name` in records and tables of numbers, `label` in sentences."""
+
+    name: str
+    label: str
+    levels: Mapping[str, Level]
+
+
+class Study(BaseModel):
+    """What is asked: every arm at every cell with every seed, for so many epochs.
+
+    The factors that `reference` names make the arms, and their levels there the arm that the others are held against; the other
+    factors make the cells.
+
+    Args:
+        name: in the records' column `study`, and of its page.
+        notebook: the notebook that runs it, without its ending.
+        factors: fields of `RunConfig` that vary, each with its levels.
+        reference: of each factor that makes arms the level of the reference.
+        seeds: how many; from 0 on.
+        epochs: of each run; with later rates, at each rate.
+        outcomes: what is compared, by name (`outcomes.OUTCOMES`).
+        probes: what is looked at inside the runs.
+        held: the other fields of `RunConfig`, `dataset` among them.
+        part: which part of a larger study of that name this is, if it is one.
+        title: what navigation calls its page.
+
+    Raises:
+        pydantic.ValidationError: a factor, level or outcome is unknown, or a level is given twice.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    notebook: str
+    factors: dict[str, tuple[Level, ...]]
+    reference: dict[str, Level]
+    seeds: int = Field(ge=1, le=1000)
+    epochs: Epochs
+    outcomes: tuple[str, ...] = tuple(OUTCOMES)
+    probes: tuple[str, ...] = ()
+    held: dict[str, Level | tuple[float, ...]] = {}
+    part: str = ""
+    title: str = ""
+
+    @model_validator(mode="after")
+    def _is_sound(self) -> "Study":
+        for factor, levels in self.factors.items():
+            if factor not in FACTORS:
+                raise ValueError(f"{factor!r} is no factor; known: {', '.join(FACTORS)}")
+            if not levels or len(set(levels)) < len(levels):
+                raise ValueError(f"{factor}: give at least one level, and each once")
+        for factor, level in self.reference.items():
+            if level not in self.factors.get(factor, ()):
+                raise ValueError(f"reference: {level!r} is no level of {factor}")
+        if len(self.arms) > MOST_ARMS:
+            raise ValueError(f"{len(self.arms)} arms; {MOST_ARMS} at the most")
+        for name in self.outcomes:
+            if name not in OUTCOMES:
+                raise ValueError(f"{name!r} is no outcome; known: {', '.join(OUTCOMES)}")
+        list(self.configs)  # each is checked
+        return self
+
+    @property
+    def arms(self) -> tuple[Arm, ...]:
+        """The arms, the reference first."""
+        factors = [factor for factor in self.factors if factor in self.reference]
+        combined = [dict(zip(factors, levels, strict=True)) for levels in itertools.product(*map(self.factors.get, factors))]
+        combined.sort(key=lambda levels: levels != self.reference)
+        return tuple(Arm(", ".join(map(str, levels.values())), _label(levels, combined), levels) for levels in combined)
+
+    @property
+    def cells(self) -> tuple[dict[str, Level], ...]:
+        """Each setting of the factors that make no arms; of a chain, each of its rates."""
+        rates = (self.held["learning_rate"], *self.held["later_rates"]) if "later_rates" in self.held else ()
+        return tuple(cell | {"learning_rate": rate} for cell in self._settings for rate in rates) or self._settings
+
+    @property
+    def _settings(self) -> tuple[dict[str, Level], ...]:
+        factors = [factor for factor in self.factors if factor not in self.reference]
+        return tuple(dict(zip(factors, levels, strict=True)) for levels in itertools.product(*map(self.factors.get, factors)))
+
+    @property
+    def configs(self) -> list[RunConfig]:
+        """All runs, pair by pair: in each cell, for each seed, every arm."""
+        shared = {"epochs": self.epochs} | self.held
+        return [
+            RunConfig(**shared | cell | arm.levels, seed=seed)
+            for cell in self._settings
+            for seed in range(self.seeds)
+            for arm in self.arms
+        ]
+
+    @property
+    def rates(self) -> tuple[float, ...]:
+        """The learning rates at which the arms are compared, ascending."""
+        return tuple(sorted(self.factors.get("learning_rate", ())))
+
+    @property
+    def family(self) -> int:
+        """How many contrasts of one outcome are looked at together: each arm but the reference in each cell."""
+        return (len(self.arms) - 1) * len(self.cells)
+
+    @property
+    def stem(self) -> str:
+        """What its files and folders are called."""
+        return "-".join([*self.name.split("_"), *filter(None, [self.part])])
+
+    @property
+    def page(self) -> str:
+        """The file name of its page."""
+        return f"{self.stem}.html"
+
+    def of(self, epochs: pd.DataFrame) -> pd.DataFrame:
+        """The records of this study, with the name of its arm in a column `arm`; what is of no arm or cell is left out."""
+        mine = epochs[epochs.study == self.name]
+        arm = pd.Series(index=mine.index, dtype=object)
+        for each in self.arms:
+            arm[_where(mine, each.levels)] = each.name
+        in_cells = pd.concat([_where(mine, cell) for cell in self.cells], axis=1).any(axis=1)
+        return mine.assign(arm=arm)[arm.notna() & (mine.seed < self.seeds) & in_cells].reset_index(drop=True)
+
+    def missing(self, epochs: pd.DataFrame) -> list[str]:
+        """What was asked for and is not in the records, a line for each arm and cell: which, and how many of its runs."""
+        lines, mine = [], self.of(epochs)
+        for cell in self.cells:
+            rows = mine[_where(mine, cell)]
+            for arm in self.arms:
+                there = rows[rows.arm == arm.name].seed.nunique()
+                if there < self.seeds and not self.held.get("later_rates"):
+                    where = ", ".join(f"{factor} {_written(level)}" for factor, level in cell.items())
+                    lines.append(f"{arm.label} at {where}: {self.seeds - there} of {self.seeds} runs")
+        return lines
+
+    def _repr_html_(self) -> str:
+        levels = {factor: ", ".join(map(_written, levels)) for factor, levels in self.factors.items()}
+        varies = [f"{factor.replace('_', ' ')}: {text}" for factor, text in levels.items() if len(self.factors[factor]) > 1]
+        held = [f"{factor.replace('_', ' ')} {text}" for factor, text in levels.items() if len(self.factors[factor]) == 1]
+        held += [f"{name.replace('_', ' ')} {_written(value)}" for name, value in self.held.items() if value != ()]
+        rows = {
+            "varies": "; ".join(varies) or "nothing",
+            "reference": self.arms[0].label,
+            "held": "; ".join(held),
+            "seeds": f"0 to {self.seeds - 1}" if self.seeds > 1 else "0",
+            "in all": f"{len(self.configs)} runs of {self.configs[0].all_epochs} epochs",
+        }
+        cells = "".join(f'<tr><th scope="row">{name}</th><td>{escape(text)}</td></tr>' for name, text in rows.items())
+        return f'<table class="study"><tbody>{cells}</tbody></table>'
+
+
+def _where(table: pd.DataFrame, levels: Mapping[str, Level]) -> pd.Series:
+    """Which rows of records are of these levels."""
+    found = pd.Series(True, index=table.index)
+    for factor, level in levels.items():
+        found &= table[factor] == level
+    return found
+
+
+def _written(value: Any) -> str:
+    if isinstance(value, tuple | list):
+        return ", ".join(map(_written, value))
+    return rate_name(value) if isinstance(value, float) else str(value)
+
+
+def _label(levels: Mapping[str, Level], arms: Sequence[Mapping[str, Level]]) -> str:
+    """`with batch norm`; where there is but one other norm, the arm without any is called after that: `without batch norm`."""
+    told = []
+    norms = [level for level in dict.fromkeys(arm.get("norm") for arm in arms) if level not in (None, "none")]
+    for factor, level in levels.items():
+        lacks = factor == "norm" and level == "none"
+        told.append(
+            f"without {_name(factor, norms[0] if len(norms) == 1 else level)}" if lacks else f"with {_name(factor, level)}"
+        )
+    return ", ".join(told)
+
+
+def _name(factor: str, level: Level) -> str:
+    return LEVELS.get(factor, {}).get(level, f"{factor.replace('_', ' ')} {_written(level)}")

@@ -1,0 +1,1 @@
+"""Numbers become what readers see: prose, figures, tables, HTML. Knows no torch."""

@@ -1,0 +1,24 @@
+"""The figures: one function each, which draws on `ax`, leaves a description for those who cannot see it, returns `ax`."""
+
+from bnlib.page.figures.chain import chain
+from bnlib.page.figures.contrasts import across_rates, differences, threshold
+from bnlib.page.figures.picture import Picture, describe
+from bnlib.page.figures.rates import range_accuracy, range_failed, range_loss
+from bnlib.page.figures.runs import curves, examples, survival
+from bnlib.page.style import axes
+
+__all__ = [
+    "Picture",
+    "across_rates",
+    "axes",
+    "chain",
+    "curves",
+    "describe",
+    "differences",
+    "examples",
+    "range_accuracy",
+    "range_failed",
+    "range_loss",
+    "survival",
+    "threshold",
+]

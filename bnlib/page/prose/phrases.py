@@ -1,0 +1,133 @@
+"""Phrases that several sentences share: arms, rates, amounts, where an outcome differs, how many runs failed."""
+
+from collections.abc import Mapping, Sequence
+
+from bnlib.analysis.results import LEARNED, Contrast, Results
+from bnlib.analysis.statistics import Interval
+from bnlib.experiment.config import rate_name
+from bnlib.experiment.outcomes import OUTCOMES
+from bnlib.experiment.study import Arm, Study
+from bnlib.page.words import listing, plural
+
+CONSTANT = "ended as a constant: one class for every test image, or a loss that is not finite"
+FAILED = f"failed, that is, {CONSTANT}"  # said where a place first speaks of it
+
+
+def is_pair(study: Study) -> bool:
+    """Whether there are two arms, one without what the other is with: then `with batch norm` says what it is held against."""
+    reference, *others = study.arms
+    return [arm.label for arm in others] == [f"with {reference.label.removeprefix('without ')}"]
+
+
+def noun(arm: Arm) -> str:
+    """The arm as the subject of a sentence: `batch norm`, `going without batch norm`."""
+    return f"going {arm.label}" if arm.label.startswith("without ") else arm.label.removeprefix("with ")
+
+
+def compared(study: Study, text: str) -> str:
+    """`text` as the beginning of a sentence on differences, which says what arms are held against where they are no pair."""
+    return capital(text) if is_pair(study) else f"Compared with runs {study.arms[0].label}, {text}"
+
+
+def capital(text: str) -> str:
+    """The text with a capital first."""
+    return text[:1].upper() + text[1:]
+
+
+def at(rates: Sequence[float]) -> str:
+    """`0.001, 0.005 and 0.01`."""
+    return listing([rate_name(rate) for rate in rates])
+
+
+def adjusted(study: Study) -> str:
+    """Over what p values are adjusted."""
+    return "rates" if len(study.arms) == 2 else "arms and rates"
+
+
+def amount(contrast: Contrast) -> str:
+    """A difference with its unit and, if it has one, its interval: `+0.03 percentage points [−0.01, +0.07]`."""
+    d, outcome = contrast.difference, OUTCOMES[contrast.outcome]
+    told = f"{outcome.number(d.estimate, signed=True)} {outcome.difference_unit}"
+    return told + (f" [{outcome.number(d.low, signed=True)}, {outcome.number(d.high, signed=True)}]" if d.bounded else "")
+
+
+def in_full(contrast: Contrast) -> str:
+    """The same, with the pairs it comes from if these are not all that there were to be, and why it has no interval."""
+    d, outcome = contrast.difference, OUTCOMES[contrast.outcome]
+    if not d.n:
+        return "no pair in which both arms stayed finite"
+    if d.flat:
+        told = f"{outcome.number(d.estimate, signed=True)} {outcome.difference_unit}"
+        return f"{told} in each of {d.n} pairs, with no spread to judge it by"
+    if d.n < contrast.pairs and contrast.kind != LEARNED:  # there the sentence says it
+        return f"{amount(contrast)}, from the {d.n} of {contrast.pairs} pairs that stayed finite"
+    return amount(contrast) + ("" if d.bounded else ", from one pair")
+
+
+def where(
+    results: Results, outcome: str, lower: str, higher: str, neither: str = "not told apart", *, named: bool = True
+) -> str:
+    """Where an outcome is lower and where higher: `lower with batch norm at 0.001, not told apart at 0.01`.
+
+    Where they are no pair each is named first: `with batch norm lower at 0.001; with group norm not told apart at 0.001`.
+
+    Args:
+        lower: what an arm is where its outcome lies below the reference's.
+        higher: where above.
+        neither: where they are not told apart.
+        named: whether a pair's arm is named.
+    """
+    if is_pair(results.study):
+        (arm,) = results.others
+        label = f" {arm.label}" if named else ""
+        return of_arm(results, outcome, arm.name, f"{lower}{label}", f"{higher}{label}", neither)
+    return by_text({arm.label: of_arm(results, outcome, arm.name, lower, higher, neither) for arm in results.others})
+
+
+def of_arm(results: Results, outcome: str, arm: str, lower: str, higher: str, neither: str = "not told apart") -> str:
+    """Where one arm's outcome is `lower` than the reference's, where `higher`, and where `neither`."""
+    rates = {-1: [], 1: [], 0: []}
+    for c in results.find(outcome, arm):
+        rates[c.sign].append(c.learning_rate)
+    phrases = {-1: lower, 1: higher, 0: neither}
+    return ", ".join(f"{told} at {at(rates[sign])}" for sign, told in phrases.items() if rates[sign])
+
+
+def by_text(told: Mapping[str, str]) -> str:
+    """What is said of each arm, by its label; where of some the same: `with batch norm and with group norm lower at 0.001`."""
+    labels: dict[str, list[str]] = {}
+    for label, text in told.items():
+        labels.setdefault(text, []).append(label)
+    return "; ".join(f"{listing(arms)} {text}" for text, arms in labels.items())
+
+
+def by_sign(found: Mapping[str, Contrast], lower: str, higher: str, neither: str, absent: str) -> str:
+    """Contrasts in full, by name, grouped: `was lower at 0.001 (...), and was not told apart at 0.005 (...)`."""
+    phrases = {-1: lower, 1: higher, 0: neither, None: absent}
+    told = {phrase: [] for phrase in phrases.values()}
+    for name, c in found.items():
+        told[phrases[c.sign if c.n else None]].append(f"{name} ({in_full(c)})")
+    return ", and ".join(f"{phrase} {listing(items)}" for phrase, items in told.items() if items)
+
+
+def count(share: Interval, noun: str = "") -> str:
+    """A share as counts: `2 of 8`, or of a noun `2 of 8 runs`."""
+    return f"{round(share.estimate * share.n) if share.n else 0} of {plural(share.n, noun) if noun else share.n}"
+
+
+def failures(results: Results, rate: float | None = None, arms: Sequence[Arm] = ()) -> str:
+    """How many runs of each arm failed, of all or of one rate: `2 of 8 runs without batch norm and 0 of 8 with it`.
+
+    Args:
+        arms: of which arms, if not of all.
+    """
+    first, *others = arms or results.study.arms
+    pair = is_pair(results.study)
+    told = [f"{count(results.failed(first.name, rate), 'run')} {first.label}"]
+    told += [f"{count(results.failed(arm.name, rate))} {'with it' if pair else arm.label}" for arm in others]
+    return listing(told)
+
+
+def failing(results: Results) -> list[float]:
+    """The rates at which runs failed."""
+    return sorted(results.runs.learning_rate[results.runs.failed].unique())

@@ -1,0 +1,183 @@
+"""How figures look and what arms are called in them: colours, the page's ink, axes, labels, and the SVG that they become."""
+
+import io
+import textwrap
+from dataclasses import dataclass
+from itertools import pairwise
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
+from matplotlib.transforms import ScaledTranslation
+from numpy.typing import ArrayLike
+from scipy.optimize import isotonic_regression
+
+from bnlib.experiment.study import Study
+
+
+@dataclass(frozen=True)
+class Look:
+    """How an arm looks and is called in every figure."""
+
+    label: str
+    color: str
+    linestyle: str | tuple
+    marker: str
+
+
+# By the place of the arm. Colours from seaborn's colour-blind palette; line styles and markers tell the arms apart without any.
+LOOKS = (
+    ("#0173B2", "--", "o"),
+    ("#DE8F05", "-", "s"),
+    ("#029E73", "-.", "^"),
+    ("#CC78BC", ":", "D"),
+    ("#D55E00", (0, (5, 1, 1, 1, 1, 1)), "v"),
+    ("#949494", (0, (8, 2)), "P"),
+)
+LINE = 0.085  # of the height of axes: what a line of a label takes there
+INK = "#1b1e23"  # becomes the page's text colour: see `svg`
+STYLE = {
+    "svg.hashsalt": "bnlib",  # else the ids in the file differ from run to run
+    "svg.fonttype": "path",  # the same letters on every machine
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.alpha": 0.15,
+    "grid.color": INK,
+    "figure.facecolor": "none",
+    "axes.facecolor": "none",
+} | dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), INK)
+
+
+def looks(study: Study) -> dict[str, Look]:
+    """The look of each arm of a study, by its name, the reference first."""
+    return {arm.name: Look(arm.label, *look) for arm, look in zip(study.arms, LOOKS, strict=False)}
+
+
+def axes(width: float = 3.7, height: float = 2.9) -> Axes:
+    """Empty axes of a figure of their own, in inches; apart from pyplot, so that nothing shows itself twice."""
+    with mpl.rc_context(STYLE):
+        return Figure(figsize=(width, height), layout="constrained").add_subplot()
+
+
+def svg(ax: Axes) -> str:
+    """The figure of `ax` as an SVG document whose ink follows the reader's light or dark theme."""
+    buffer = io.StringIO()
+    with mpl.rc_context(STYLE):
+        ax.figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+        ax.figure.set_layout_engine("none")  # laid out once: another pass would move everything by a hair
+    theme = (
+        f"<style>svg{{color:{INK};background:#fff}}"
+        "@media (prefers-color-scheme:dark){svg{color:#e4e6ea;background:#15171b}}</style>"
+    )
+    head, tag, body = buffer.getvalue().replace(INK, "currentColor").partition("<defs>")
+    return head + theme + tag + body
+
+
+def lack(percent: ArrayLike) -> np.ndarray:
+    """What accuracies in % lack to 100%, from 0.03 up so that a logarithmic axis can hold a faultless run."""
+    return np.maximum(100 - np.asarray(percent, dtype=float), 0.03)
+
+
+def limits(ax: Axes, values: np.ndarray, share: bool) -> None:
+    """A logarithmic axis that frames the runs themselves; a band from few seeds may be wider than the frame.
+
+    Accuracies come as `lack` gives them: the axis is turned, and its ticks say the accuracy.
+    """
+    finite = values[np.isfinite(values) & (values > 0)]
+    if not len(finite):
+        return
+    ax.set_yscale("log")
+    low, high = finite.min() / 1.3, finite.max() * 1.3
+    ax.set_ylim((high, low) if share else (low, high))
+    if share:
+        steps = ((90, 70, 50, 30, 20, 10, 5, 3, 2, 1, 0.5, 0.2, 0.1), (5, 4, 3, 2.5, 2, 1.5, 1.2, 1, 0.8, 0.6, 0.5, 0.4, 0.3))
+        ticks = [error for error in steps[int(high < 6)] if low <= error <= high]
+        ticks = ticks if len(ticks) > 1 else [high / 1.2, low * 1.2]  # a narrow range between two steps
+        ax.yaxis.set_major_locator(FixedLocator(ticks))
+        ax.yaxis.set_minor_locator(NullLocator())
+        ax.set_yticklabels([f"{100 - error:.4g}" for error in ticks])
+
+
+def far_pairs(differences: np.ndarray) -> float | None:
+    """Where one pair lies far from the others: the size of a typical pair, rounded up to a power of ten; else None."""
+    sizes = np.abs(differences[np.isfinite(differences) & (differences != 0)])
+    if not len(sizes) or sizes.max() <= 20 * np.median(sizes):
+        return None
+    return float(10 ** np.ceil(np.log10(np.median(sizes))))
+
+
+def spread(ax: Axes, threshold: float | None) -> None:
+    """A horizontal axis that is linear, but logarithmic beyond `threshold` if one is given."""
+    if threshold is None:
+        ax.xaxis.set_major_locator(MaxNLocator(5))
+        return
+    ax.set_xscale("symlog", linthresh=threshold, linscale=1.5)
+    ax.margins(x=0.08)
+    ax.autoscale_view()
+    decades, (low, high) = threshold * 10.0 ** np.arange(4), ax.get_xlim()
+    place = {tick: (ax.transScale + ax.transLimits).transform((tick, 0))[0] for tick in (0, *decades, *-decades)}
+    ticks = []
+    for tick in sorted(place, key=abs):  # those that leave room for their letters
+        if low <= tick <= high and all(abs(place[tick] - place[other]) > 0.16 for other in ticks):
+            ticks.append(tick)
+    ticks.sort()
+    ax.xaxis.set_major_locator(FixedLocator(ticks))
+    ax.set_xticklabels([f"{tick:+g}".replace("-", "−") if tick else "0" for tick in ticks])
+
+
+def label_lines(ax: Axes, ends: dict[str, float], arms: dict[str, Look]) -> None:
+    """Names the lines of `ends` (arm: last value) at their right, in the order of these and as far apart as letters need.
+
+    Of more than two `arms` each name has the arm's line and marker beside it, for it may lie some way from where the line ends.
+    """
+    to_fraction, transform = ax.transLimits.transform, ax.yaxis.get_transform().transform
+    at = {name: float(to_fraction((0, transform(value)))[1]) for name, value in ends.items()}
+    text = {name: _broken(arms[name].label, with_key=len(arms) > 2) for name in ends}
+    for name, fraction in _apart(at, {name: LINE * (1 + text[name].count("\n")) for name in ends}).items():
+        if len(arms) > 2:
+            _key(ax, fraction, arms[name])
+        where = {"xycoords": "axes fraction", "xytext": (24 if len(arms) > 2 else 0, 0), "textcoords": "offset points"}
+        ax.annotate(text[name], (1.02, fraction), **where, color=INK, va="center", fontsize=8)
+
+
+def legend(ax: Axes, arms: dict[str, Look]) -> None:
+    """Names the arms below the axes where there are more than two; which of two is which, the caption says."""
+    if len(arms) == 2:
+        return
+    handles = [Line2D([], [], color=a.color, linestyle=a.linestyle, marker=a.marker) for a in arms.values()]
+    text = [_broken(look.label, with_key=True) for look in arms.values()]
+    half = (len(text) + 1) // 2  # in two columns, which the figure grows by
+    lines = max(sum(1 + label.count("\n") for label in column) for column in (text[:half], text[half:]))
+    ax.figure.set_figheight(ax.figure.get_figheight() + 0.13 * lines + 0.1)
+    small = {"fontsize": 7, "markerscale": 0.6, "handlelength": 3, "columnspacing": 1, "labelspacing": 0.3}
+    ax.figure.legend(handles, text, loc="outside lower center", ncols=2, frameon=False, labelcolor=INK, **small)
+
+
+def _apart(at: dict[str, float], heights: dict[str, float]) -> dict[str, float]:
+    """Places at which things of these heights clear each other, as near to `at` as they can be; of equals the first on top."""
+    order = sorted(at, key=at.get, reverse=True)[::-1]
+    gaps = [(heights[low] + heights[high]) / 2 for low, high in pairwise(order)]
+    steps = np.cumsum([0, *gaps])[: len(order)]
+    moved = isotonic_regression([at[name] - step for name, step in zip(order, steps, strict=True)]).x if at else steps
+    return dict(zip(order, np.clip(moved, 0, max(1 - sum(gaps), 0)) + steps, strict=True))
+
+
+def _key(ax: Axes, fraction: float, look: Look) -> None:
+    """A short piece of an arm's line, right of the axes."""
+    inches = ax.figure.dpi_scale_trans + ScaledTranslation(1.02, fraction, ax.transAxes)
+    line = Line2D([0, 0.15, 0.3], [0, 0, 0], transform=inches, clip_on=False, color=look.color, linestyle=look.linestyle)
+    line.set(marker=look.marker, markersize=4, markevery=[1], linewidth=1.5)
+    ax.add_artist(line)
+
+
+def _broken(label: str, with_key: bool) -> str:
+    """A label on lines short enough for the margin."""
+    first, _, rest = label.partition(" ")
+    if with_key:
+        return textwrap.fill(label.removeprefix("with "), 16)
+    return "\n".join([first, *textwrap.wrap(rest, 16)])

@@ -1,0 +1,28 @@
+"""The tables: one function each."""
+
+from bnlib.page.tables.arms import across, best_rates, comparison, cost, facts, networks, splits
+from bnlib.page.tables.evidence import claims, gaps, parts, reached, steadiness, tests
+from bnlib.page.tables.studies import effects, first_losses, rates, replayed, replayed_test
+from bnlib.page.tables.table import Table
+
+__all__ = [
+    "Table",
+    "across",
+    "best_rates",
+    "claims",
+    "comparison",
+    "cost",
+    "effects",
+    "facts",
+    "first_losses",
+    "gaps",
+    "networks",
+    "parts",
+    "rates",
+    "reached",
+    "replayed",
+    "replayed_test",
+    "splits",
+    "steadiness",
+    "tests",
+]

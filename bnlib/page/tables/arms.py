@@ -1,0 +1,139 @@
+"""The tables of the arms: what they are, what they reach, what they cost."""
+
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+
+from bnlib.analysis import benchmark as benchmarks
+from bnlib.analysis import contrasts
+from bnlib.analysis.benchmark import Benchmark
+from bnlib.analysis.results import OWN, Results
+from bnlib.experiment.config import CLASSES, rate_name
+from bnlib.experiment.outcomes import OUTCOMES, TABLE
+from bnlib.experiment.study import Study
+from bnlib.page.tables.table import FAILED, Table, both, columns, compared, heads, interval, long_columns
+from bnlib.page.words import minus
+
+COUNTS = {2: "two", 3: "three", 4: "four", 5: "five", 6: "six"}
+
+
+def comparison(results: Results, learning_rate: float) -> Table:
+    """The original's table at one learning rate, with a mean and interval in each place and the paired difference."""
+    study, rows = results.study, []
+    # An outcome that is the same as another, as in runs of one epoch, is there once.
+    named = {OUTCOMES[name].title(study.epochs): name for name in TABLE if name in study.outcomes}
+    for title, name in named.items():
+        for arm, head in heads(study, f"{title}, {OUTCOMES[name].unit}").items():
+            pairs = results.one(name, arm, learning_rate).n
+            rows.append([head, *compared(results, name, learning_rate, arm), str(pairs)])
+    caption = (
+        f"Learning rate {rate_name(learning_rate)}: mean over seeds with its 95% interval; the difference is paired "
+        "by seed, accuracies in percentage points. A mean is over the runs that stayed finite, a difference over the pairs in "
+        "which both did, so it need not be the difference of the two means."
+    )
+    return Table(f"rate-{rate_name(learning_rate)}", caption, ["outcome", *long_columns(study), "pairs"], rows)
+
+
+def across(results: Results, outcome_name: str) -> Table:
+    """One outcome at every learning rate, with the runs that failed."""
+    study, outcome, rows = results.study, OUTCOMES[outcome_name], []
+    for rate in results.rates:
+        for arm, head in heads(study, rate_name(rate)).items():
+            c = results.one(outcome_name, arm, rate)
+            failed = {study.arms[0].name: f"{c.failed_reference} of {c.pairs}", arm: f"{c.failed} of {c.pairs}"}
+            rows.append([head, *compared(results, outcome_name, rate, arm), *both(study, arm, failed)])
+    caption = (
+        f"{outcome.title(study.epochs).capitalize()} ({outcome.unit}) at each learning rate: mean over seeds with its 95% "
+        f"interval, and the paired difference. The last columns count the runs that failed ({FAILED})."
+    )
+    named = ["learning rate", *long_columns(study), *(f"failed {name}" for name in columns(study))]
+    return Table(f"across-{outcome.column.replace('_', '-')}", caption, named, rows)
+
+
+def best_rates(results: Results) -> Table:
+    """Each arm at the rate at which its final training loss is lowest."""
+    study, loss, accuracy = results.study, "train_loss_last", "test_accuracy_last"
+    best, rows = contrasts.best_rates(results), []
+    for arm in study.arms:
+        told = [interval(OUTCOMES[name], results.mean(name, arm.name, best[arm.name])) for name in (loss, accuracy)]
+        rows.append([arm.label, rate_name(best[arm.name]), *told])
+    for arm in results.others:
+        difference = results.one(accuracy, arm.name, kind=OWN).difference
+        what = minus(study) if len(results.others) == 1 else arm.label
+        rows.append([f"difference, {what}", "", "", interval(OUTCOMES[accuracy], difference, signed=True)])
+    caption = (
+        "Each arm at its own best rate, chosen by the training loss of the last epoch and never by test accuracy: mean over "
+        "seeds with its 95% interval; the paired difference with its own."
+    )
+    return Table("best", caption, ["arm", "its best rate", "training loss, nats", "test accuracy, %"], rows)
+
+
+def networks(networks: pd.DataFrame, study: Study) -> Table:
+    """The networks of all arms side by side, layer by layer.
+
+    Args:
+        networks: columns arm, layer, kind, output and parameters, the layers of each arm in their order.
+    """
+    of_arm = {arm.name: networks[networks.arm == arm.name] for arm in study.arms}
+    layers, rows = pd.concat(of_arm.values()), []
+    for layer in _merged([list(table.layer) for table in of_arm.values()]):
+        there = layers[layers.layer == layer]
+        parameters = {row.arm: f"{row.parameters:,}" for row in there.itertuples()}
+        kinds = " or ".join(dict.fromkeys(there.kind))
+        rows.append([layer, kinds, str(there.output.iloc[0]), *(parameters.get(arm, "–") for arm in of_arm)])
+    rows.append(["in all", "", "", *(f"{table.parameters.sum():,}" for table in of_arm.values())])
+    named = ["layer", "kind", "output for one image", *(f"parameters {arm.label}" for arm in study.arms)]
+    caption = f"The {COUNTS[len(study.arms)]} networks, from the image down to the ten logits; nothing else differs."
+    return Table("networks", caption, named, rows)
+
+
+def _merged(sequences: Sequence[Sequence[str]]) -> list[str]:
+    """All that is in the sequences, once and in their order."""
+    merged: list[str] = []
+    for sequence in sequences:
+        after = 0
+        for item in sequence:
+            if item not in merged:
+                merged.insert(after, item)
+            after = merged.index(item) + 1
+    return merged
+
+
+def splits(counts: Mapping[str, Sequence[int]], dataset: str) -> Table:
+    """How many images of each class each split holds: `counts` has ten numbers for `training` and for `test`."""
+    rows = [[name, *map("{:,}".format, n), f"{sum(n):,}"] for name, n in counts.items()]
+    made = "The 8 × 8 digits were enlarged bilinearly to 28 × 28 and split once, stratified by class. " * (dataset == "digits")
+    caption = (
+        f"Images of each class in the two splits. {made}One test image is {100 / sum(counts['test']):.2f} percentage points of "
+        "test accuracy."
+    )
+    return Table("splits", caption, ["split", *CLASSES[dataset], "in all"], rows)
+
+
+def cost(benchmark: Benchmark | None, networks: pd.DataFrame, study: Study) -> Table:
+    """What each arm has to hold and to compute and, where a benchmark was kept, how fast it trains.
+
+    Args:
+        networks: columns arm, parameters (of each layer) and operations (of the whole network).
+    """
+    named = ["arm", "parameters", "million operations for an image"]
+    named += ["images per second, plain loop", "images per second, this one"] if benchmark else []
+    measured, rows = benchmarks.summary(benchmark) if benchmark else None, []
+    for arm in study.arms:
+        layers = networks[networks.arm == arm.name]
+        row = [arm.label, f"{layers.parameters.sum():,}", f"{layers.operations.iloc[0] / 1e6:.1f}"]
+        if measured is not None:
+            known = arm.name in benchmark.norms
+            row += [f"{measured.loc[arm.name, loop]:,.0f}" if known else "–" for loop in ("plain", "fit")]
+        rows.append(row)
+    whose = f"{study.arms[1].label.removeprefix('with ')}'s own" if len(study.arms) == 2 else "the norms' own"
+    caption = (
+        "What each arm costs. Operations are those of convolutions and matrix products in a training step, an addition and a "
+        f"multiplication each counted as one; {whose} are not among them."
+    )
+    return Table("cost", caption, named, rows)
+
+
+def facts(provenance: Mapping[str, str]) -> Table:
+    """What the numbers hang on: versions, machine, seeds, checksums."""
+    return Table("provenance", "What the runs were made with.", ["what", "value"], [[k, v] for k, v in provenance.items()])

@@ -1,0 +1,118 @@
+"""The tables of the studies: the original replayed, and the range of learning rates."""
+
+from collections.abc import Callable, Iterable
+
+import pandas as pd
+
+from bnlib.analysis import thresholds
+from bnlib.analysis.original.replay import ARMS
+from bnlib.analysis.results import Results
+from bnlib.experiment.config import CHAIN, rate_name
+from bnlib.experiment.outcomes import OUTCOMES
+from bnlib.experiment.study import Study
+from bnlib.page.tables.table import FAILED, Table, interval, share
+from bnlib.page.words import plural, short
+
+LOSS, ACCURACY = OUTCOMES["train_loss_last"], OUTCOMES["test_accuracy_last"]  # how losses and accuracies are written
+
+
+def replayed(table: pd.DataFrame) -> Table:
+    """All published epochs beside ours; `table` as `replay.beside` makes it."""
+    rows = [
+        [
+            f"{_where(row)}, epoch {row.epoch}",
+            *_beside(row, "train_loss", LOSS.number),
+            *_beside(row, "train_accuracy", ACCURACY.number),
+        ]
+        for row in table.itertuples()
+    ]
+    caption = (
+        "Every epoch that the original printed, in the order in which it ran, beside the replay: mean over seeds and the 95% "
+        "prediction interval for one more run. Losses in nats, accuracies in %."
+    )
+    columns = ["epoch", "loss, original", "replay", "inside", "training accuracy, original", "replay", "inside"]
+    return Table("replayed", caption, columns, rows)
+
+
+def replayed_test(table: pd.DataFrame) -> Table:
+    """The published test accuracies beside ours; `table` as `replay.beside_test` makes it."""
+    rows = [[_where(row), *_beside(row, "test_accuracy", ACCURACY.number)] for row in table.itertuples()]
+    caption = (
+        "Test accuracies in % after the last epoch at each rate, the original's beside the replay's: mean over seeds and the "
+        "95% prediction interval."
+    )
+    return Table("replayed-test", caption, ["rate, arm", "original", "replay", "inside"], rows)
+
+
+def _where(row) -> str:
+    """`0.001, with batch norm`: the original's arms, whatever those of the report are."""
+    return f"{rate_name(row.learning_rate)}, {ARMS[row.norm]} batch norm"
+
+
+def _beside(row, column: str, write: Callable[[float], str]) -> list[str]:
+    """Published figure, ours with its interval, and whether the one lies inside the other."""
+    mean, low, high, inside = (getattr(row, f"{column}_{name}") for name in ("mean", "low", "high", "inside"))
+    return [write(getattr(row, column)), f"{write(mean)} [{write(low)}, {write(high)}]", "yes" if inside else "no"]
+
+
+def first_losses(losses: pd.DataFrame) -> Table:
+    """The first epoch at each rate: in the original, in its replay, and afresh; `losses` as `replay.first_losses` makes it."""
+    rows = [[_where(row), *map(LOSS.number, (row.published, row.replayed, row.fresh))] for row in losses.itertuples()]
+    caption = (
+        "Training loss of the first epoch at each rate, in nats, in the order of the chain; ours in medians over the replay's "
+        "seeds. At the first rate replay and fresh start are the same runs."
+    )
+    return Table("first-losses", caption, ["rate, arm", "original", "replay", "fresh start"], rows)
+
+
+def effects(tables: Iterable[tuple[str, pd.DataFrame]], study: Study) -> Table:
+    """What in the chain's changes from its first rate to a later one is the rate's doing, and what the order's.
+
+    Args:
+        tables: the name of each outcome, and what `replay.effects` makes of it.
+        study: the replay.
+    """
+    rows = [
+        [
+            f"{OUTCOMES[name].title(study.epochs)}, {_where(row)}",
+            *(interval(OUTCOMES[name], value, signed=True) for value in (row.chain, row.rate, row.order)),
+        ]
+        for name, table in tables
+        for row in table.itertuples()
+    ]
+    caption = (
+        f"The change from {rate_name(CHAIN[0])} to a later rate of the chain, over seeds, and its two parts: what a "
+        "fresh start at that rate changes (the rate), and what having been trained before adds (the order). Means over "
+        f"{plural(study.seeds, 'seed')} with 95% intervals, which one run that fails makes very wide; "
+        "losses in nats, accuracies in percentage points."
+    )
+    return Table("effects", caption, ["outcome", "change in the chain", "by the rate", "by the order"], rows)
+
+
+def rates(results: Results) -> Table:
+    """Final training loss, test accuracy and failed runs of every arm at each rate of the range."""
+    study = results.study
+    accuracy, usable = thresholds.final_accuracy(results.runs).groupby("arm").mean(), thresholds.usable(results.runs)
+
+    def cells(arm: str, rate: float) -> list[str]:
+        mark = " usable" if rate in usable[arm] else ""
+        loss = LOSS.number(results.values("train_loss_last", rate)[arm].mean())
+        return [loss, ACCURACY.number(accuracy.loc[arm, rate]) + mark, share(results.failed(arm, rate))]
+
+    each, rows = ["loss", "accuracy", "failed"], []
+    several = len(study.arms) > 2
+    for rate in results.rates:
+        if several:
+            rows += [[f"{rate_name(rate)}, {arm.label}", *cells(arm.name, rate)] for arm in study.arms]
+        else:
+            rows.append([rate_name(rate), *(cell for arm in study.arms for cell in cells(arm.name, rate))])
+    columns = ["rate, arm", *each]
+    if not several:
+        columns = ["learning rate", *(f"{what} {arm}" for arm in short(study).values() for what in each)]
+    caption = (
+        f"Runs of {plural(study.epochs, 'epoch')}, {plural(study.seeds, 'seed')}: mean training loss of "
+        "the last epoch (nats, of the runs that stayed finite), mean test accuracy (%, a diverged run counting with "
+        f"{thresholds.CHANCE:.0%}), and the share of runs that failed ({FAILED}) with its Wilson interval. Usable: "
+        f"within {100 * thresholds.USABLE:g} point of the arm's best rate."
+    )
+    return Table("range", caption, columns, rows)

@@ -1,0 +1,102 @@
+"""A table as HTML, with a caption and header cells that screen readers follow; and how its cells are written."""
+
+from html import escape
+from typing import NamedTuple
+
+import numpy as np
+
+from bnlib.analysis.results import Results
+from bnlib.analysis.statistics import Interval
+from bnlib.experiment.outcomes import OUTCOMES, Outcome
+from bnlib.experiment.study import Study
+from bnlib.page.words import minus, short
+
+FAILED = "ended as a constant: one class for every test image, or a loss that is not finite"
+
+
+class Table(NamedTuple):
+    """A table under its caption; the first cell of each row is its header."""
+
+    name: str
+    caption: str
+    columns: list[str]
+    rows: list[list[str]]
+
+    def __repr__(self) -> str:
+        return f"Table: {self.caption}"
+
+    def _repr_html_(self) -> str:
+        head = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in self.columns)
+        body = "".join(
+            f'<tr><th scope="row">{escape(row[0])}</th>{"".join(f"<td>{escape(cell)}</td>" for cell in row[1:])}</tr>'
+            for row in self.rows
+        )
+        label = f"cap-{escape(self.name)}"
+        # A wide table scrolls in a frame of its own, which the keyboard can reach.
+        return (
+            f'<figure id="tab-{escape(self.name)}" class="table"><figcaption id="{label}">{escape(self.caption)}</figcaption>'
+            f'<div class="scroll" role="region" tabindex="0" aria-labelledby="{label}">'
+            f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div></figure>"
+        )
+
+
+def interval(outcome: Outcome, value: Interval, signed: bool = False) -> str:
+    """`98.90` and, on a line of its own, `[98.71, 99.09]`; only the estimate where there is no interval."""
+    text = outcome.number(value.estimate, signed)
+    if not value.bounded:
+        return text
+    return f"{text}\n[{outcome.number(value.low, signed)}, {outcome.number(value.high, signed)}]"
+
+
+def number(value: Interval, digits: int = 2, sign: str = "") -> str:
+    """An estimate and, on a line of its own, its interval, without a unit; `sign="+"` puts a sign before each."""
+    if not np.isfinite(value.estimate):
+        return "–"
+    estimate, *ends = (f"{round(end, digits) + 0.0:{sign}.{digits}f}" for end in (value.estimate, value.low, value.high))
+    return (estimate + (f"\n[{', '.join(ends)}]" if value.bounded else "")).replace("-", "−")
+
+
+def p_value(p: float) -> str:
+    """`0.023`, `< 0.001`, or a dash."""
+    return "–" if np.isnan(p) else "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def share(value: Interval) -> str:
+    """A share of runs as `1 of 3` and its interval."""
+    if not value.n:
+        return "–"
+    return f"{round(value.estimate * value.n)} of {value.n}\n[{value.low:.0%}, {value.high:.0%}]"
+
+
+# Of two arms a row compares both. Of more, each but the reference has a row of its own, which names it.
+
+
+def heads(study: Study, head: str) -> dict[str, str]:
+    """The first cell of the row of each arm but the reference, by the arm's name."""
+    if len(study.arms) == 2:
+        return {study.arms[1].name: head}
+    return {arm.name: f"{head}, {arm.label}" for arm in study.arms[1:]}
+
+
+def columns(study: Study) -> list[str]:
+    """What stands over the reference's values and over those of the other arm, in few words."""
+    return list(short(study).values()) if len(study.arms) == 2 else [study.arms[0].label, "in this arm"]
+
+
+def long_columns(study: Study) -> list[str]:
+    """The same in full, and what stands over their difference."""
+    if len(study.arms) == 2:
+        return [*(arm.label for arm in study.arms), f"difference, {minus(study)}"]
+    return [*columns(study), f"difference, this arm − {study.arms[0].label}"]
+
+
+def both(study: Study, arm: str, cells: dict[str, str]) -> list[str]:
+    """The reference's cell and that of `arm`, from a cell for each arm; of several rows the first alone has the reference's."""
+    return [cells[study.arms[0].name] if arm == study.arms[1].name else "", cells[arm]]
+
+
+def compared(results: Results, name: str, rate: float, arm: str) -> list[str]:
+    """The cells of an outcome: the reference's mean, that of `arm`, and the paired difference, each with its interval."""
+    means = {each.name: interval(OUTCOMES[name], results.mean(name, each.name, rate)) for each in results.study.arms}
+    difference = results.one(name, arm, rate).difference
+    return [*both(results.study, arm, means), interval(OUTCOMES[name], difference, signed=True)]

@@ -1,0 +1,48 @@
+"""Numbers, lists and arms in English."""
+
+from collections.abc import Sequence
+
+from bnlib.experiment.study import Study
+
+
+def plural(count: int, noun: str) -> str:
+    """`1 seed`, `3 seeds`."""
+    return f"{count:,} {noun}{'s' * (count != 1)}"
+
+
+def listing(items: Sequence[str]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"
+
+
+def plain(text: str) -> str:
+    """Markdown without its bold."""
+    return text.replace("**", "")
+
+
+def short(study: Study) -> dict[str, str]:
+    """What each arm is called where there is little room, by its name: `without` and `with`, or of several `group norm`."""
+    first = {arm.name: arm.label.partition(" ")[0] for arm in study.arms}
+    if list(first.values()) == ["without", "with"]:
+        return first
+    return {arm.name: arm.label.removeprefix("with ") for arm in study.arms}
+
+
+def minus(study: Study) -> str:
+    """What a difference is, on axes and over columns: `with − without`, or of several arms `minus that without a norm`."""
+    if len(study.arms) > 2:
+        return f"minus {_that(study.arms[0].label)}"
+    return " − ".join(reversed(short(study).values()))
+
+
+def versus(study: Study) -> str:
+    """The same in a sentence: `with minus without batch norm`, or `each arm's minus that without a norm`."""
+    if len(study.arms) > 2:
+        return f"each arm's {minus(study)}"
+    reference, arm = study.arms
+    told = short(study)
+    return f"{told[arm.name]} minus {reference.label if reference.label.startswith('without') else told[reference.name]}"
+
+
+def _that(label: str) -> str:
+    return f"that {label}" if label.startswith("with") else f"that of {label}"

@@ -1,0 +1,104 @@
+"""What of the machine decides a run's bits: one list, for the names of runs, for what is up to date, and for the pages.
+
+It is told without importing torch, which takes seconds: what is up to date is asked far more often than anything is trained.
+"""
+
+import hashlib
+import importlib.metadata
+import importlib.util
+import os
+import platform
+import re
+from pathlib import Path
+
+from bnlib.experiment.config import THREADS
+
+PACKAGES = ("torch", "torchvision", "numpy", "scipy", "pandas", "scikit-learn", "matplotlib", "papermill", "nbconvert")
+
+# Variables that have torch, oneDNN, MKL or CUDA choose other arithmetic.
+SWITCHES = (
+    "ATEN_CPU_CAPABILITY",
+    *(f"{maker}_{what}" for maker in ("ONEDNN", "DNNL") for what in ("MAX_CPU_ISA", "DEFAULT_FPMATH_MODE")),
+    "MKL_CBWR",
+    "MKL_DEBUG_CPU_TYPE",
+    "MKL_ENABLE_INSTRUCTIONS",
+    "NVIDIA_TF32_OVERRIDE",
+)
+ARITHMETIC = ("avx", "sse", "ssse", "fma", "amx", "f16c", "bmi", "asimd", "sve", "sme", "bf16", "i8mm")  # begin such flags
+CAPABILITIES = {  # what torch writes kernels for, and the flags that it asks for
+    "AVX512": {"avx512f", "avx512vl", "avx512bw", "avx512dq", "fma"},
+    "AVX2": {"avx2", "fma"},
+}
+
+
+def machine(device: str = "cpu") -> dict[str, str]:
+    """What decides the bits of a run on `device` besides its configuration, data and code, as text by name.
+
+    Args:
+        device: `cpu`, `cuda`, `mps`, or `auto`: whichever would be taken here.
+    """
+    flags = _flags()
+    return {
+        "torch": torch_version(),
+        "processor": processor(),
+        "instruction set": _capability(flags),
+        "processor features": hashlib.sha256(" ".join([*sorted(flags), *_caches()]).encode()).hexdigest()[:16],
+        "accelerator": "none" if device == "cpu" else ", ".join(_accelerators()) or "none",
+        "threads per run": str(THREADS),
+        "system": f"{platform.system()} {platform.machine()}",
+        "switches": " ".join(f"{name}={os.environ[name]}" for name in SWITCHES if name in os.environ) or "none",
+    }
+
+
+def versions() -> dict[str, str]:
+    """Python's version and those of the packages whose code can change a page; torch's with its build."""
+    installed = {name: importlib.metadata.version(name) for name in PACKAGES}
+    return {"Python": platform.python_version()} | installed | {"torch": torch_version()}
+
+
+def torch_version() -> str:
+    """As `torch.__version__` has it: with the build, which can decide the last bits."""
+    folder = Path(importlib.util.find_spec("torch").origin).parent
+    found = re.search(r"__version__ = ['\"](.+?)['\"]", (folder / "version.py").read_text())
+    return found.group(1) if found else importlib.metadata.version("torch")
+
+
+def processor() -> str:
+    """The processor's name, as the system gives it."""
+    said = _cpuinfo()
+    # Virtual machines give names such as "AMD EPYC" alone, which are those of many processors.
+    kind = ", ".join(f"{word} {said[key]}" for word, key in (("family", "cpu family"), ("model", "model")) if key in said)
+    name = said.get("model name") or platform.processor() or platform.machine()
+    return f"{name} ({kind})" if kind else name
+
+
+def _cpuinfo() -> dict[str, str]:
+    """What the system says of its first processor."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    return dict(reversed([tuple(part.strip() for part in line.split(":", 1)) for line in lines if ":" in line]))
+
+
+def _flags() -> set[str]:
+    """What the processor can do, of what libraries choose their kernels by."""
+    said = _cpuinfo()
+    return {flag for flag in (said.get("flags") or said.get("Features") or "").split() if flag.startswith(ARITHMETIC)}
+
+
+def _caches() -> list[str]:
+    """The sizes of its caches, by which libraries cut their work into blocks."""
+    folders = sorted(Path("/sys/devices/system/cpu/cpu0/cache").glob("index*"))
+    return [(folder / "size").read_text().strip() for folder in folders if (folder / "size").exists()]
+
+
+def _capability(flags: set[str]) -> str:
+    """Which of torch's own kernels run, as `torch.backends.cpu.get_cpu_capability` has it."""
+    able = [name for name, needs in CAPABILITIES.items() if needs <= flags]
+    asked = os.environ.get("ATEN_CPU_CAPABILITY", "").upper()
+    return asked if asked in (*able, "DEFAULT") else (*able, "DEFAULT")[0]
+
+
+def _accelerators() -> list[str]:
+    """The names of the GPUs, as NVIDIA's driver gives them."""
+    told = [path.read_text() for path in sorted(Path("/proc/driver/nvidia/gpus").glob("*/information"))]
+    return [found.group(1) for text in told if (found := re.search(r"Model:\s*(.+)", text))]

@@ -1,0 +1,149 @@
+"""Runs on disk, each under a name made of everything that could change it, from its first finished epoch on."""
+
+import contextlib
+import hashlib
+import io
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import torch
+
+from bnlib import UserError
+from bnlib.experiment import registry
+from bnlib.experiment.config import RunConfig
+from bnlib.experiment.records import Epoch
+from bnlib.runs import environment, source
+from bnlib.system import files, paths
+from bnlib.system.stamps import fingerprint
+from bnlib.training import loop
+from bnlib.training.loop import Checkpoint
+
+DIGEST_BYTES = hashlib.sha256().digest_size  # an entry begins with the SHA-256 of the rest
+source.parts(loop.fit)  # reads the package's files now: one that is edited while runs go on is not the code that they run
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All that a run's bits hang on: its configuration, the fingerprint of its data, the machine, the code that it uses."""
+
+    config: RunConfig
+    data: str
+    machine: dict[str, str]
+    code: dict[str, str]  # of each function and class of the package, by name, the SHA-256 of its source
+    own: dict[str, str]  # the same of what a notebook registered
+
+    @property
+    def name(self) -> str:
+        """The name under which the run is stored."""
+        hangs_on = {"config": self.config.changed, "data": self.data, "machine": self.machine}
+        return fingerprint(hangs_on | {"code": self.code, "own": self.own})
+
+    @property
+    def made_by(self) -> dict[str, str]:
+        """What made the run, as records say it."""
+        return {"data": self.data, "code": fingerprint([self.code, self.own])} | self.machine
+
+    @property
+    def first_rate(self) -> "Recipe":
+        """That of the run at its first rate alone."""
+        return replace(self, config=self.config.first_rate)
+
+
+def recipes(configs: Iterable[RunConfig], data: str) -> list[Recipe]:
+    """What each run hangs on here and now.
+
+    Raises:
+        UserError: the source of something that a notebook registered is not to be had.
+    """
+    codes, machines, made = {}, {}, []
+    for config in configs:
+        levels = tuple(getattr(config, factor) for factor in registry.ALL)
+        if levels not in codes:
+            codes[levels] = code(config), own_code(config)
+        if config.device not in machines:
+            machines[config.device] = environment.machine(config.device)
+        made.append(Recipe(config, data, machines[config.device], *codes[levels]))
+    return made
+
+
+def code(config: RunConfig) -> dict[str, str]:
+    """The source of what a run uses of the package: the loop, its network, its own norm and its own optimizer."""
+    return source.parts(loop.fit, *registry.used(config, own=False))
+
+
+def own_code(config: RunConfig) -> dict[str, str]:
+    """The source of what a run uses that a notebook registered; it is to be had only where that was done.
+
+    Raises:
+        UserError: it is not to be had there either.
+    """
+    try:
+        return source.parts(*registry.used(config, own=True))
+    except ValueError as error:
+        raise UserError(f"{error}: define it in a cell of a notebook or in a file") from None
+
+
+def get(recipe: Recipe) -> Checkpoint | None:
+    """The run as far as it has come, or None; a damaged entry, or another run's, is passed over. Nothing in it is executed."""
+    return _read(recipe) or _begun(recipe)
+
+
+def _read(recipe: Recipe) -> Checkpoint | None:
+    path = _path(recipe)
+    try:
+        return unpacked(path.read_bytes(), recipe.name)
+    except FileNotFoundError:
+        return None
+    except MemoryError:
+        raise  # the entry may be whole
+    except Exception:  # what is not what `put` wrote can fail to load in any way
+        with contextlib.suppress(OSError):  # a store that cannot be written
+            path.unlink(missing_ok=True)
+        return None
+
+
+def _begun(recipe: Recipe) -> Checkpoint | None:
+    """A run with later rates as far as the run at its first rate alone takes it, if that has not gone too far."""
+    first = get(recipe.first_rate) if recipe.config.later_rates else None
+    return first if first and len(first.epochs) <= recipe.config.epochs else None
+
+
+def unpacked(entry: bytes, name: str) -> Checkpoint:
+    """The checkpoint in an entry, on the CPU.
+
+    Raises:
+        ValueError: the entry is damaged, of another run than `name`, or without epochs. Whatever `torch.load` raises, where it
+        is
+            whole but none of ours.
+    """
+    digest, content = entry[:DIGEST_BYTES], entry[DIGEST_BYTES:]
+    if digest != hashlib.sha256(content).digest():
+        raise ValueError("damaged")
+    state = torch.load(io.BytesIO(content), weights_only=True, map_location="cpu")
+    epochs = tuple(Epoch(**epoch) for epoch in state["epochs"])
+    if state["run"] != name or [epoch.epoch for epoch in epochs] != list(range(1, len(epochs) + 1)) or not epochs:
+        raise ValueError("another run's, or none")
+    return Checkpoint(epochs, state["model"], state["optimizer"])
+
+
+def put(recipe: Recipe, checkpoint: Checkpoint) -> None:
+    """Stores a run after an epoch, whole or not at all, in place of an entry with fewer epochs.
+
+    One with more stays: somebody else, a notebook perhaps, has taken the same run further meanwhile.
+    """
+    kept = _read(recipe)
+    if kept is None or len(kept.epochs) < len(checkpoint.epochs):
+        files.write(_path(recipe), packed(checkpoint, recipe.name))
+
+
+def packed(checkpoint: Checkpoint, name: str) -> bytes:
+    """A checkpoint of the run `name` as an entry: its SHA-256, then what `torch.save` makes of it."""
+    content = io.BytesIO()
+    epochs = [asdict(epoch) for epoch in checkpoint.epochs]
+    torch.save({"run": name, "epochs": epochs, "model": checkpoint.model, "optimizer": checkpoint.optimizer}, content)
+    return hashlib.sha256(content.getbuffer()).digest() + content.getvalue()
+
+
+def _path(recipe: Recipe) -> Path:
+    return paths.store() / f"{recipe.name}.pt"

@@ -1,0 +1,1 @@
+"""The world outside: places, files, stamps, signals, downloads."""

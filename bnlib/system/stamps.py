@@ -1,0 +1,38 @@
+"""What was made from what: a step whose inputs and outputs are as they were need not be done again.
+
+Contents count, not time stamps: a fresh checkout, a touched file or a restored backup changes nothing, an edited page does.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from bnlib.system import files
+
+
+def fingerprint(inputs: Mapping | Sequence) -> str:
+    """SHA-256 of anything that JSON can hold."""
+    return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
+
+
+def is_fresh(stamp: Path, inputs: Mapping) -> bool:
+    """Whether the step was finished with these inputs, and every file that it wrote is still as it left it."""
+    try:
+        said = json.loads(stamp.read_text())
+        return said["inputs"] == fingerprint(inputs) and all(
+            files.sha256(Path(path)) == sha256 for path, sha256 in said["outputs"].items()
+        )
+    except (OSError, ValueError, KeyError, TypeError):  # no stamp, no such output, or not a stamp
+        return False
+
+
+def write(stamp: Path, inputs: Mapping, outputs: Iterable[Path]) -> None:
+    """Says that the step is finished; call it last."""
+    sums = {str(path): files.sha256(path) for path in outputs}
+    files.write(stamp, json.dumps({"inputs": fingerprint(inputs), "outputs": sums}, indent=1))
+
+
+def sources(paths: Iterable[Path], below: Path) -> dict[str, str]:
+    """SHA-256 of each file, by its path below a folder: names alone would mix up files of several folders."""
+    return {path.relative_to(below).as_posix(): files.sha256(path) for path in sorted(paths)}

@@ -1,0 +1,1 @@
+"""One run: networks, data, the training loop, optimizers, hardware."""

@@ -1,0 +1,319 @@
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from bnlib import UserError
+from bnlib.analysis import contrasts, statistics
+from bnlib.analysis.results import CHANGE, FAILED, LEARNED, OWN, REACH, WITHIN, Results
+from tests.conftest import make_epochs, results_of
+
+LOSS, ACCURACY = "train_loss_last", "test_accuracy_last"
+FOUR = ("none", "batch", "group", "layer")
+CLEAR, MIXED, SAME = [1, 2, 3, 4, 5, 6, 7, 8], [11, -12, 8, 7, -13, 1, 18, 12], [0] * 8
+
+
+def results(cells: dict[tuple[str, float], list], **fields) -> Results:
+    """Of runs of one epoch, from {(norm, rate): (training loss, test accuracy) by seed}."""
+    epochs = {cell: {seed: [pair] for seed, pair in enumerate(pairs)} for cell, pairs in cells.items()}
+    return results_of(make_epochs(epochs), **fields)
+
+
+def apart(differences: dict[tuple[str, float], list[int]]) -> Results:
+    """Arms whose test accuracies differ from those without a norm by these counts of 10,000 images."""
+    rates = {rate for _, rate in differences}
+    cells = {cell: [(0.5, 0.9 + d / 10_000) for d in counts] for cell, counts in differences.items()}
+    return results({("none", rate): [(0.5, 0.9)] * 8 for rate in rates} | cells)
+
+
+def test_contrast_is_arm_minus_reference_over_pairs(epochs):
+    row = results_of(epochs).one("train_loss_first", "batch", 0.001)
+    # Differences -0.10, -0.09, -0.11; t = 4.302653 with two degrees of freedom.
+    assert row.estimate == pytest.approx(-0.1)
+    half = 4.302653 * 0.01 / 3**0.5
+    assert (row.low, row.high) == (pytest.approx(-0.1 - half, abs=1e-6), pytest.approx(-0.1 + half, abs=1e-6))
+    assert (row.t_low, row.t_high) == (pytest.approx(row.low), pytest.approx(row.high))
+    assert row.p == row.p_adjusted == pytest.approx(2 * stats.t.sf(0.1 / (0.01 / 3**0.5), 2))
+    assert (row.n, row.pairs, row.better, row.tied, row.exact) == (3, 3, 3, 0, False)
+    assert row.effect == pytest.approx(-10)
+    assert row.sign == -1
+
+
+def test_contrast_gives_the_middle_and_the_ends_of_both_arms(epochs):
+    row = results_of(epochs).one("train_loss_first", "batch", 0.001)
+    assert (row.median, row.least, row.most) == (0.31, 0.2, 0.39)
+    assert (row.reference_median, row.reference_least, row.reference_most) == (0.4, 0.3, 0.5)
+
+
+def test_better_means_lower_losses_and_higher_accuracies(epochs):
+    found = results_of(epochs)
+    # Test accuracies 97, 98, 99% without and 98% with: one better, one equal.
+    accuracy, loss = found.one(ACCURACY, "batch", 0.001), found.one(LOSS, "batch", 0.001)
+    assert (accuracy.better, accuracy.tied, accuracy.n) == (1, 1, 3)
+    assert (loss.better, loss.tied) == (3, 0)
+    assert accuracy.improvement.estimate == 0.5
+    assert accuracy.improvement.low == statistics.share(1, 3).low
+    assert accuracy.improvement.high == statistics.share(2, 3).high
+
+
+def test_mean_of_an_arm_is_over_its_runs(epochs):
+    found = results_of(epochs)
+    assert found.mean("train_loss_first", "none", 0.001) == statistics.mean_interval([0.3, 0.4, 0.5])
+    assert found.values("train_loss_first", 0.001)["batch"].tolist() == [0.2, 0.31, 0.39]
+
+
+def test_order_of_records_does_not_matter(epochs):
+    shuffled = results_of(epochs.sample(frac=1, random_state=0))
+    pd.testing.assert_frame_equal(shuffled.contrasts, results_of(epochs).contrasts)
+
+
+def test_p_is_adjusted_over_arms_and_cells():
+    found = apart({("batch", 0.001): CLEAR, ("group", 0.001): MIXED, ("batch", 0.01): SAME, ("group", 0.01): CLEAR})
+    # Of 256 sign patterns 2, 90, 256 and 2 are as far from zero; Holm multiplies with 4, 4, 2 and 1 and never falls.
+    p = {(row.arm, row.learning_rate): (row.p * 256, row.p_adjusted * 256) for row in found.find(ACCURACY)}
+    assert p == {
+        ("batch", 0.001): pytest.approx((2, 8)),
+        ("group", 0.001): pytest.approx((90, 180)),
+        ("batch", 0.01): pytest.approx((256, 256)),
+        ("group", 0.01): pytest.approx((2, 8)),
+    }
+    assert [row.exact for row in found.find(ACCURACY)] == [True] * 4
+
+
+def test_outcomes_are_not_adjusted_over_one_another():
+    found = apart({("batch", 0.001): CLEAR})
+    assert found.one(ACCURACY, "batch", 0.001).p_adjusted == 2 / 256
+    assert found.one("test_accuracy_last", "batch", 0.001).p == 2 / 256
+
+
+def test_arms_are_told_apart_where_interval_and_adjusted_p_agree():
+    # The flips of nothing, of 1 and of 2, and their opposites: 6 of 256 patterns are as far from zero.
+    close = [8, 7, 6, 5, 4, 3, -2, 1]
+    alone = apart({("batch", 0.001): close}).one(ACCURACY, "batch", 0.001)
+    assert alone.p_adjusted == alone.p == pytest.approx(6 / 256)
+    assert (alone.difference.sign, alone.sign) == (1, 1)
+    among = apart({("batch", 0.001): close, ("group", 0.001): SAME, ("layer", 0.001): SAME}).one(ACCURACY, "batch", 0.001)
+    assert among.p_adjusted == pytest.approx(18 / 256)
+    assert (among.difference.sign, among.sign) == (1, 0)
+
+
+def test_few_pairs_for_their_family_are_judged_by_t():
+    cells = {("batch", rate): CLEAR for rate in (0.001, 0.002, 0.003, 0.004)}
+    assert apart(cells).one(ACCURACY, "batch", 0.001).exact  # 4 * 2 / 256 = 3.1%
+    many = apart(cells | {("group", rate): CLEAR for rate in (0.001, 0.002, 0.003, 0.004)})
+    assert not many.one(ACCURACY, "batch", 0.001).exact  # 8 * 2 / 256 = 6.3%
+    assert many.one(ACCURACY, "batch", 0.001).p == pytest.approx(stats.ttest_1samp(CLEAR, 0).pvalue)
+
+
+def test_equality_up_to_a_margin_is_tested_of_accuracies_alone():
+    row = apart({("batch", 0.001): [1, -1, 2, -2, 0, 1, -1, 0]}).one(ACCURACY, "batch", 0.001)
+    assert row.equal_p == row.equal_p_adjusted < 0.001  # a few images of 10,000; the margin is ten
+    assert np.isnan(apart({("batch", 0.001): CLEAR}).one("epochs_until_0.98", "batch", 0.001).equal_p)
+
+
+def test_diverged_run_counts_until_it_diverged(diverged_epochs):
+    found = results_of(diverged_epochs)
+    assert found.values("train_loss_first", 1000.0)["none"].tolist() == [2.5, 2.4]
+    last = found.values(LOSS, 1000.0)["none"]
+    assert np.isnan(last[0])
+    assert last[1] == 2.3
+    row = found.one(ACCURACY, "batch", 1000.0)
+    assert (row.n, row.pairs) == (1, 2)
+    assert row.estimate == pytest.approx(0.85 - 0.1)
+
+
+def test_failed_runs_are_counted_in_each_arm(diverged_epochs):
+    found = results_of(diverged_epochs)
+    row = found.one("train_loss_first", "batch", 1000.0)
+    assert (row.failed, row.failed_reference) == (0, 2)
+    assert found.failed("none", 1000.0) == found.failed("none") == statistics.share(2, 2)
+    assert found.failed("batch") == statistics.share(0, 2)
+
+
+GOOD, GONE = (0.1, 0.9), (2.3, 0.1)
+
+
+def test_shares_of_failed_runs_are_told_apart_by_mcnemar_s_test():
+    found = results({("none", 0.1): [GONE] * 7 + [GOOD], ("batch", 0.1): [GOOD] * 6 + [GONE] + [GOOD]})
+    row = found.one("failed", "batch", 0.1, kind=FAILED)
+    # Seven fail without and one with: six alone, one in both.
+    assert row.estimate == pytest.approx(1 / 8 - 7 / 8)
+    assert row.p == row.p_adjusted == pytest.approx(2 / 64)
+    assert (row.better, row.tied, row.n, row.failed, row.failed_reference) == (6, 2, 8, 1, 7)
+    assert not row.difference.bounded
+
+
+def test_pairs_that_learned_are_held_against_each_other_where_any_failed():
+    pairs = [(0.1, 0.90), (0.1, 0.91), (0.1, 0.92), GONE]
+    found = results({("none", 0.1): pairs, ("batch", 0.1): [GONE, (0.1, 0.92), (0.1, 0.94), (0.1, 0.95)]})
+    row = found.one(ACCURACY, "batch", 0.1, kind=LEARNED)
+    assert (row.n, row.pairs, row.failed, row.failed_reference) == (2, 4, 1, 1)
+    assert row.estimate == pytest.approx(0.015)  # the second and third pair: 0.01 and 0.02
+    assert found.one(ACCURACY, "batch", 0.1).n == 4
+
+
+def test_where_none_failed_there_is_nothing_to_leave_out(epochs):
+    assert results_of(epochs).find(ACCURACY, kind=LEARNED) == []
+
+
+def test_change_is_the_difference_at_the_highest_rate_minus_that_at_another():
+    found = apart({("batch", 0.001): [10] * 8, ("batch", 0.01): [14] * 8, ("batch", 0.1): [4] * 8})
+    rows = {row.against: row for row in found.find(ACCURACY, kind=CHANGE)}
+    assert {against: row.learning_rate for against, row in rows.items()} == {0.001: 0.1, 0.01: 0.1}
+    assert rows[0.001].estimate == pytest.approx(-0.0006)
+    assert rows[0.01].estimate == pytest.approx(-0.0010)
+    assert rows[0.01].p_adjusted == pytest.approx(2 * 2 / 256)
+
+
+BEST = {  # training losses: the lowest are at 0.001 without and at 0.01 with batch norm
+    ("none", 0.001): [(0.1, 0.90), (0.2, 0.92), (0.3, 0.94)],
+    ("none", 0.01): [(0.5, 0.5), (0.5, 0.5), (0.5, 0.5)],
+    ("batch", 0.001): [(0.4, 0.7), (0.4, 0.8), (0.4, 0.9)],
+    ("batch", 0.01): [(0.1, 0.93), (0.1, 0.95), (0.1, 0.97)],
+}
+
+
+def test_arms_are_compared_each_at_its_own_best_rate():
+    found = results(BEST)
+    assert contrasts.best_rates(found) == {"none": 0.001, "batch": 0.01}
+    row = found.one(ACCURACY, "batch", kind=OWN)
+    assert (row.learning_rate, row.against) == (0.01, 0.001)
+    assert row.estimate == pytest.approx(0.03)
+    assert (row.reference_median, row.median) == (0.92, 0.95)
+
+
+def test_rate_at_which_a_run_diverged_is_no_best_one():
+    cells = BEST | {("none", 0.001): [(0.1, 0.9), (np.nan, np.nan), (0.1, 0.9)]}
+    assert contrasts.best_rates(results(cells))["none"] == 0.01
+
+
+def test_each_arm_is_held_against_itself_at_the_lowest_rate():
+    found = results(BEST)
+    rows = {row.arm: row for row in found.find(ACCURACY, kind=WITHIN)}
+    assert {arm: (row.learning_rate, row.against) for arm, row in rows.items()} == dict.fromkeys(
+        ("none", "batch"), (0.01, 0.001)
+    )
+    assert rows["none"].estimate == pytest.approx(0.5 - 0.92)
+    assert rows["batch"].estimate == pytest.approx(0.95 - 0.8)
+
+
+def test_failed_runs_of_a_contrast_are_those_of_the_rates_it_is_of():
+    cells = BEST | {("none", 0.01): [GONE, GONE, (0.5, 0.5)], ("batch", 0.001): [GONE, (0.4, 0.8), (0.4, 0.9)]}
+    found = results(cells)
+    own = found.one(ACCURACY, "batch", kind=OWN)  # 0.01 with, 0.001 without
+    assert (own.failed, own.failed_reference) == (0, 0)
+    within = {row.arm: (row.failed, row.failed_reference) for row in found.find(ACCURACY, kind=WITHIN)}
+    assert within == {"none": (2, 0), "batch": (0, 1)}
+    reach = found.one("largest_rate_0.01", "batch", kind=REACH)  # over all rates
+    assert (reach.failed, reach.failed_reference) == (1, 2)
+
+
+def test_one_rate_has_nothing_within(epochs):
+    assert results_of(epochs).find(ACCURACY, kind=WITHIN) == []
+    assert results_of(epochs).find(ACCURACY, kind=CHANGE) == []
+
+
+def test_reach_is_the_ratio_of_the_largest_usable_rates(span):
+    found = results_of(span)
+    row = found.one("largest_rate_0.01", "batch", kind=REACH)
+    assert row.estimate == pytest.approx(100)  # 0.01 / 0.001 and 1 / 0.001: the mean of their logarithms
+    half = 12.7062 * np.log(100) / 2  # t with one degree of freedom; standard error of ln 10 and ln 1000
+    assert row.high == pytest.approx(100 * np.exp(half), rel=1e-4)
+    assert (row.t_low, row.t_high) == (pytest.approx(row.low), pytest.approx(row.high))
+    assert (row.least, row.most, row.reference_median) == (pytest.approx(0.01), pytest.approx(1), pytest.approx(0.001))
+    # At a margin of two points 0.01 is usable without batch norm too.
+    assert found.one("largest_rate_0.02", "batch", kind=REACH).estimate == pytest.approx(10)
+    assert found.failed("none", 1.0) == statistics.share(2, 2)
+    assert found.failed("batch", 1.0) == statistics.share(0, 2)
+
+
+def test_absent_runs_leave_pairs_out(epochs):
+    lone = results_of(epochs[(epochs.norm == "none") | (epochs.seed == 0)])
+    assert (lone.one(LOSS, "batch", 0.001).n, lone.one(LOSS, "batch", 0.001).pairs) == (1, 3)
+    fields = {"factors": {"norm": ("none", "batch", "group"), "learning_rate": (0.001, 0.01)}}
+    found = results_of(epochs, **fields)
+    for arm, rate in (("group", 0.001), ("batch", 0.01)):
+        row = found.one(LOSS, arm, rate)
+        assert (row.n, row.pairs, row.sign) == (0, 3, 0)
+        assert np.isnan(row.estimate)
+    assert found.one(LOSS, "batch", 0.001).n == 3
+    assert len(found.study.missing(epochs)) == 4  # one arm at 0.001, all three at 0.01
+
+
+def test_study_can_ask_for_one_outcome_alone(epochs):
+    found = results_of(epochs, outcomes=("train_loss_first",))
+    assert set(found.contrasts.outcome) == {"train_loss_first", "failed"}
+
+
+def test_without_any_records_no_contrast_has_pairs(epochs):
+    found = results_of(epochs, name="other")
+    assert set(found.contrasts.n) == {0}
+    assert found.failed("batch").n == 0
+
+
+def test_one_contrast_is_one(epochs):
+    found = results_of(epochs)
+    with pytest.raises(ValueError, match=r"0 contrasts of train_loss_last in batch at 0.5 \(cell\)"):
+        found.one(LOSS, "batch", 0.5)
+
+
+def four() -> Results:
+    """Four arms at two rates, in which layer norm fails once."""
+    rng = np.random.default_rng(0)
+    cells = {(n, r): [(x, 1 - x / 10) for x in rng.uniform(0.1, 0.5, 5)] for n in FOUR for r in (0.001, 0.01)}
+    cells["layer", 0.01][2] = GONE
+    return results(cells)
+
+
+def test_every_arm_but_the_reference_is_contrasted():
+    found = four()
+    assert [arm.name for arm in found.others] == ["batch", "group", "layer"]
+    assert [(row.learning_rate, row.arm) for row in found.find(LOSS)] == [(r, n) for r in (0.001, 0.01) for n in FOUR[1:]]
+    for kind, outcome, rows in (
+        (OWN, ACCURACY, 3),
+        (WITHIN, ACCURACY, 4),
+        (REACH, "largest_rate_0.01", 3),
+        (FAILED, "failed", 6),
+    ):
+        assert len(found.find(outcome, kind=kind)) == rows, kind
+    assert [(row.arm, row.n) for row in found.find(ACCURACY, kind=LEARNED)] == [("layer", 4)]
+
+
+def test_two_of_several_arms_are_contrasted_as_if_no_others_had_been_asked_for(epochs):
+    third = epochs[epochs.norm == "batch"].assign(norm="group", train_loss=0.1)
+    three, two = results_of(pd.concat([epochs, third], ignore_index=True)), results_of(epochs)
+    pair = contrasts.between(three, "none", "batch")
+    pd.testing.assert_frame_equal(pair.contrasts, two.contrasts)
+    assert [arm.label for arm in pair.study.arms] == ["without batch norm", "with batch norm"]
+    assert contrasts.between(three, "batch", "group").one(LOSS, "group", 0.001).estimate == pytest.approx(0)
+    assert contrasts.between(two, "none", "batch") is two
+    assert contrasts.between(two, "none", "group") is None
+
+
+def test_another_reference_turns_the_sign(epochs):
+    turned = results_of(epochs, reference={"norm": "batch"})
+    row, usual = turned.one("train_loss_first", "none", 0.001), results_of(epochs).one("train_loss_first", "batch", 0.001)
+    assert row.estimate == pytest.approx(-usual.estimate)
+    assert (row.better, usual.better) == (0, 3)
+
+
+def test_what_is_saved_reads_back_exactly(epochs, span, tmp_path):
+    kept = {"learning_rate": four(), "learning_rate_range": results_of(span, outcomes=(LOSS, ACCURACY))}
+    contrasts.save(list(kept.values()), tmp_path)
+    loaded = contrasts.load(tmp_path)
+    assert list(loaded) == list(kept)
+    for name, results in kept.items():
+        assert loaded[name].study == results.study
+        pd.testing.assert_frame_equal(loaded[name].contrasts, results.contrasts, check_exact=True)
+        pd.testing.assert_frame_equal(loaded[name].runs, results.runs, check_exact=True)
+    row, again = (each["learning_rate"].one(LOSS, "batch", 0.001) for each in (kept, loaded))
+    assert repr(again) == repr(row)
+
+
+@pytest.mark.parametrize("name", ["studies.json", "contrasts.csv", "outcomes.csv"])
+@pytest.mark.parametrize("text", [None, "", "{"])
+def test_absent_or_damaged_contrasts_say_what_to_run(name, text, epochs, tmp_path):
+    contrasts.save([results_of(epochs)], tmp_path)
+    (tmp_path / name).unlink() if text is None else (tmp_path / name).write_text(text)
+    with pytest.raises(UserError, match="has no contrasts that can be read; `make report` makes them again"):
+        contrasts.load(tmp_path)

@@ -1,0 +1,60 @@
+import pandas as pd
+import pytest
+
+from bnlib.analysis import thresholds
+from tests.conftest import make_epochs, results_of
+
+NAN = float("nan")
+
+
+@pytest.fixture
+def first():
+    """Four runs of three epochs: one reaches 98% in epoch 1, one in epoch 2, one never, one diverges."""
+    runs = {
+        0: [(1, 0.98), (1, 0.90), (1, 0.99)],
+        1: [(1, 0.90), (1, 0.985), (1, 0.97)],
+        2: [(1, 0.90), (1, 0.95), (1, 0.97)],
+        3: [(1, 0.90), (NAN, NAN)],
+    }
+    results = results_of(make_epochs({(norm, 0.001): runs for norm in ("none", "batch")}))
+    return thresholds.first_reached(results.values("epochs_until_0.98", 0.001)["none"], given=3)
+
+
+def test_misses_are_censored_at_the_last_epoch_and_never_dropped(first):
+    assert first.epoch.tolist() == [1, 2, 3, 3]
+    assert first.reached.tolist() == [True, True, False, False]
+
+
+def test_kaplan_meier_steps_down_at_each_run_that_gets_there(first):
+    curve = thresholds.kaplan_meier(first)
+    assert curve.epochs.tolist() == [1, 2, 3]
+    assert curve.share.tolist() == pytest.approx([0.75, 0.5, 0.5])
+    assert (curve.low[:2] < curve.share[:2]).all()
+    assert (curve.share[:2] < curve.high[:2]).all()
+
+
+@pytest.mark.parametrize(
+    ("until", "median"),
+    [([1, 2, 4, 4], 2), ([1, 4, 4, 4], float("inf")), ([3, 1, 2], 2), ([4, 1, 4], float("inf")), ([1, 1], 1)],
+)
+def test_median_is_the_epoch_by_which_half_had_reached_it(until, median):
+    assert thresholds.first_reached(pd.Series(until), given=3).median == median
+
+
+def test_usable_rates_are_within_a_point_of_the_arm_s_best_mean(span):
+    assert thresholds.usable(results_of(span).runs) == {"none": [0.001], "batch": [0.001, 0.01]}  # at 1 the mean is 94.05%
+
+
+def test_largest_usable_rate_is_read_off_seed_by_seed(span):
+    largest = thresholds.largest(results_of(span).runs)
+    assert largest["none"].tolist() == [0.001, 0.001]
+    assert largest["batch"].tolist() == [0.01, 1.0]
+
+
+def test_wider_margin_reaches_further(span):
+    assert thresholds.largest(results_of(span).runs, 0.02)["none"].tolist() == [0.01, 0.01]  # 96% beside 98%
+    assert thresholds.largest(results_of(span).runs, 0.02)["batch"].tolist() == [0.01, 1.0]
+
+
+def test_diverged_run_counts_as_chance(span):
+    assert thresholds.final_accuracy(results_of(span).runs).loc["none"][1.0].tolist() == [0.1, 0.1]

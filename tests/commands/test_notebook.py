@@ -1,0 +1,173 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import nbformat
+import psutil
+import pytest
+
+from bnlib import UserError
+from bnlib.commands import notebook
+from bnlib.commands.notebook import PLAYGROUND, default_parameters, execute
+from bnlib.page.html import Page, render
+from bnlib.system import paths
+
+PARAMETERS = "learning_rate = 0.1\nseeds = 3\ndataset = 'digits'\nfast = False\nrates = [0.1]"
+
+
+def test_parameters_reach_the_notebook_and_its_output_is_kept(write_notebook, tmp_path):
+    output = tmp_path / "out.ipynb"
+    execute(write_notebook(PARAMETERS, "print(learning_rate * seeds)"), output, {"learning_rate": 2, "seeds": 4})
+    (printed,) = (o.text for c in nbformat.read(output, 4).cells for o in c.get("outputs", []))
+    assert printed == "8\n"
+
+
+@pytest.mark.parametrize(
+    ("parameters", "said"),
+    [
+        ({"learnin_rate": 0.1}, "has no parameter 'learnin_rate'; it has: learning_rate, seeds, dataset, fast, rates"),
+        ({"learning_rate": "banana"}, "learning_rate='banana' should be a float, like its default 0.1"),
+        ({"learning_rate": float("nan")}, "should be a float"),
+        ({"learning_rate": True}, "should be a float"),
+        ({"seeds": 1e-3}, "seeds=0.001 should be a int, like its default 3"),
+        ({"seeds": True}, "should be a int"),
+        ({"dataset": 1}, "should be a str"),
+        ({"fast": 1}, "should be a bool"),
+        ({"rates": 0.1}, "should be a list"),
+    ],
+)
+def test_wrong_parameter_is_refused_before_the_run(parameters, said, write_notebook, tmp_path, monkeypatch):
+    monkeypatch.setattr(notebook, "_run", lambda *_: pytest.fail("it was run"))
+    output = tmp_path / "out.ipynb"
+    output.write_text("as it was")
+    with pytest.raises(UserError, match=r"notebook\.ipynb") as error:
+        execute(write_notebook(PARAMETERS), output, parameters)
+    assert said in str(error.value)
+    assert output.read_text() == "as it was"
+
+
+@pytest.mark.parametrize("source", ["x = 1 + 1", "import os", "x: int = 1\nprint(x)"])
+def test_parameters_cell_of_anything_but_literals_is_refused(source, write_notebook):
+    with pytest.raises(UserError, match="one cell tagged `parameters`"):
+        default_parameters(write_notebook(source))
+
+
+def test_absent_notebook_is_one_line(tmp_path):
+    with pytest.raises(UserError, match=r"absent.ipynb: No such file"):
+        execute(tmp_path / "absent.ipynb", tmp_path / "out.ipynb")
+
+
+@pytest.mark.parametrize(
+    ("cell", "said"),
+    [
+        ("raise ValueError('bad luck')", "ValueError: bad luck"),
+        ("import sys; sys.exit(0)", "SystemExit|never"),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "never run to its end|died"),
+        ("import os; os._exit(0)", "never run to its end|died"),
+    ],
+)
+def test_failed_run_cannot_pass_for_finished(cell, said, write_notebook, tmp_path):
+    output = tmp_path / "out.ipynb"
+    output.write_text("as it was")
+    with pytest.raises(UserError, match=said) as error:
+        execute(write_notebook(PARAMETERS, cell), output)
+    assert output.read_text() == "as it was"
+    failed = tmp_path / "out.failed.ipynb"
+    assert str(failed) in str(error.value)
+    assert nbformat.read(failed, 4).cells[1].source == cell
+
+
+def test_notebook_whose_last_cell_is_not_reached_is_not_finished(write_notebook, tmp_path):
+    with pytest.raises(UserError, match="its last cell never ran to its end"):
+        execute(write_notebook(PARAMETERS, "1 + 1", finish=False), tmp_path / "out.ipynb")
+    assert not (tmp_path / "out.ipynb").exists()
+
+
+def test_later_success_removes_the_failed_notebook(write_notebook, tmp_path):
+    (tmp_path / "out.failed.ipynb").write_text("{}")
+    execute(write_notebook(PARAMETERS), tmp_path / "out.ipynb")
+    assert not (tmp_path / "out.failed.ipynb").exists()
+
+
+def test_two_runs_give_the_same_bytes(write_notebook, tmp_path):
+    written = write_notebook(PARAMETERS, "import sys\nfor i in range(9):\n    print(i)\n    sys.stdout.flush()")
+    for name in ("a", "b"):
+        execute(written, tmp_path / f"{name}.ipynb", {"seeds": 2})
+    assert (tmp_path / "a.ipynb").read_bytes() == (tmp_path / "b.ipynb").read_bytes()
+    assert str(tmp_path) not in (tmp_path / "a.ipynb").read_text()
+
+
+def test_notebook_runs_in_its_own_folder(write_notebook, tmp_path):
+    (tmp_path / "beside.txt").write_text("here")
+    execute(write_notebook(PARAMETERS, "assert open('beside.txt').read() == 'here'"), tmp_path / "out.ipynb")
+
+
+def test_playground_is_neither_run_nor_shown(write_notebook, tmp_path):
+    path = write_notebook(PARAMETERS, "print('of the study')")
+    written = nbformat.read(path, 4)
+    tags = {"tags": [PLAYGROUND]}
+    written.cells.insert(1, nbformat.v4.new_code_cell("raise RuntimeError('played')", metadata=tags))
+    written.cells.append(nbformat.v4.new_markdown_cell("Try it yourself.", metadata=tags))
+    written.cells.append(nbformat.v4.new_code_cell("open('played', 'w').close()", metadata=tags))
+    nbformat.write(written, path)
+    before = path.read_bytes()
+    execute(path, tmp_path / "out.ipynb", {"seeds": 2})
+    assert not (tmp_path / "played").exists()
+    assert path.read_bytes() == before
+    page = Page("page.html", "Page")
+    html = render(nbformat.read(tmp_path / "out.ipynb", 4), "Page", page, [page])
+    assert "of the study" in html
+    assert "played" not in html
+    assert "Try it yourself" not in html
+
+
+SCRIPT = """
+import sys
+from pathlib import Path
+from bnlib import commands
+from bnlib.commands.notebook import execute
+sys.exit(commands.run(lambda: execute(*map(Path, sys.argv[1:])), "it was not written"))
+"""
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_signal_leaves_no_kernel_and_no_notebook(name, write_notebook, tmp_path):
+    written = write_notebook(PARAMETERS, "import time\ntime.sleep(100)")
+    command = [sys.executable, "-c", SCRIPT, str(written), str(tmp_path / "out.ipynb")]
+    environment = os.environ | {"PYTHONPATH": str(paths.ROOT)}
+    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
+        children = []
+        for _ in range(100):
+            children = psutil.Process(process.pid).children(recursive=True)
+            if any("ipykernel" in " ".join(child.cmdline()) for child in children):
+                break
+            time.sleep(0.1)
+        time.sleep(2)
+        process.send_signal(getattr(signal, name))
+        _, said = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert said == "\nit was not written\n"
+    _, alive = psutil.wait_procs(children, timeout=5)
+    assert children
+    assert not alive
+    assert not (tmp_path / "out.ipynb").exists()
+
+
+def test_error_that_somebody_can_mend_is_one_line(write_notebook, tmp_path):
+    cell = "from bnlib import UserError\nraise UserError('the disk is full')"
+    with pytest.raises(UserError) as error:
+        execute(write_notebook(PARAMETERS, cell), tmp_path / "out.ipynb")
+    assert str(error.value) == "the disk is full"
+    assert not list(tmp_path.glob("out*"))
+
+
+@pytest.mark.parametrize("path", sorted(paths.NOTEBOOKS.glob("*.ipynb")), ids=lambda path: path.stem)
+def test_every_notebook_ends_by_saying_so_and_only_a_playground_comes_after(path):
+    cells = nbformat.read(path, 4).cells
+    played = [PLAYGROUND in cell.metadata.get("tags", []) for cell in cells]
+    assert played == sorted(played)
+    last = cells[played.count(False) - 1]
+    assert last.source.splitlines()[-1] == "notebook.finish()"
+    assert default_parameters(path)

@@ -1,0 +1,483 @@
+"""`make report` end to end on the digits: the real notebooks, kernels, records and pages."""
+
+import base64
+import contextlib
+import json
+import re
+import shutil
+import subprocess
+
+import nbformat
+import pandas as pd
+import pytest
+from bs4 import BeautifulSoup
+
+from bnlib.commands import report
+from bnlib.commands.notebook import execute
+from bnlib.commands.report import APART, Report
+from bnlib.experiment import records, settings
+from bnlib.system import files, paths
+from tests.conftest import SMALL, contents, make
+
+ASKED = {name: value for name, value in SMALL.items() if name != "PYTHON"}
+
+
+@pytest.fixture
+def copied(made, tmp_path):
+    """A copy of the finished report's folder under its own name, for tests that change it."""
+    folder, _ = made
+    saved = tmp_path / "saved"
+    shutil.copytree(folder, saved)
+    yield folder
+    shutil.rmtree(folder)
+    shutil.copytree(saved, folder)
+
+
+def page(folder, name: str) -> BeautifulSoup:
+    return BeautifulSoup((folder / f"reports/digits/{name}.html").read_text(), "html.parser")
+
+
+def of_study(folder, name: str) -> pd.DataFrame:
+    """What a report's records have of one study."""
+    epochs = records.load(folder / "reports/digits/data").epochs
+    return epochs[epochs.study == name]
+
+
+def made_on(folder) -> set[str]:
+    """The instruction sets that made a report's runs."""
+    return set(records.load(folder / "reports/digits/data").runs["instruction set"])
+
+
+def test_report_has_its_pages_data_and_figures(made):
+    folder, result = made
+    assert sorted(contents(folder / "reports/digits")) == [
+        "answer-1.svg",
+        "answer-2.svg",
+        "data/claims.csv",
+        "data/contrasts.csv",
+        "data/epochs.csv",
+        "data/networks.csv",
+        "data/outcomes.csv",
+        "data/provenance.json",
+        "data/runs.csv",
+        "data/studies.json",
+        "data/timing.csv",
+        "index.html",
+        "learning-rate-0.001.html",
+        "learning-rate-1000.html",
+        "learning-rate-range.html",
+        "replay.html",
+    ]
+    assert re.search(r"reports/digits/index.html was made in \d+ s", result.stdout)
+
+
+def test_rate_written_twice_is_run_once(made):
+    epochs = of_study(made[0], "learning_rate")
+    assert sorted(epochs.learning_rate.unique()) == [0.001, 1000]
+    assert not epochs.duplicated(["norm", "learning_rate", "seed", "epoch"]).any()
+    assert (epochs.groupby(["norm", "learning_rate"]).seed.nunique() == 2).all()
+
+
+def test_terminal_shows_how_far_the_runs_are_and_nothing_else(made):
+    said = made[1].stderr.splitlines()
+    assert re.search(r"\d+/\d+ epochs, \S+ left, rate 1000 \(2/2\), run \d+/\d+, epoch \d/2", "\n".join(said))
+    assert [line for line in said if not re.match(r"\d+% \|", line)] == []
+
+
+def test_links_between_pages_and_data_lead_somewhere(made):
+    for path in (made[0] / "reports/digits").glob("*.html"):
+        for link in page(made[0], path.stem).find_all("a"):
+            target = link["href"].partition("#")[0]
+            assert "://" in target or (path.parent / target).exists(), f"{path.name}: {target}"
+
+
+def test_page_says_which_data_made_it(made):
+    for path in (made[0] / "reports/digits").glob("*.html"):
+        assert "This is not MNIST." in page(made[0], path.stem).find("blockquote").get_text()
+
+
+def test_numbers_on_the_page_come_from_the_records(made):
+    epochs = of_study(made[0], "learning_rate")
+    chosen = epochs[(epochs.learning_rate == 0.001) & (epochs.norm == "batch") & (epochs.epoch == 2)]
+    mean = f"{100 * chosen.test_accuracy.mean():.2f}"
+    table = page(made[0], "index").find(id="tab-rate-0.001")
+    assert mean in table.find_all("tr")[-1].find_all("td")[1].get_text()
+
+
+def test_nothing_of_this_machine_s_folders_is_on_the_pages(made):
+    for path in (made[0] / "reports/digits").rglob("*"):
+        if path.is_file():
+            text = path.read_text()
+            assert str(made[0]) not in text
+            assert str(paths.ROOT) not in text
+
+
+def test_playground_is_on_no_page(made):
+    told = nbformat.read(paths.NOTEBOOKS / "learning_rate.ipynb", 4).cells[-1].source.splitlines()[0]
+    for path in (made[0] / "reports/digits").glob("*.html"):
+        assert "Try it yourself" not in path.read_text()
+        assert told not in page(made[0], path.stem).get_text()
+
+
+def test_figures_of_readmes_are_those_of_the_answer(made):
+    folder, soup = made[0] / "reports/digits", page(made[0], "index")
+    shown = [base64.b64decode(img["src"].partition(",")[2]) for img in soup.find(id="fig-answer").find_all("img")]
+    assert shown == [(folder / f"answer-{number}.svg").read_bytes() for number in (1, 2)]
+
+
+def test_records_that_lack_an_arm_s_runs_are_said_on_the_page(made, tmp_path, monkeypatch):
+    folder = shutil.copytree(made[0] / "reports/digits/data", tmp_path / "lacking")
+    everything = records.load(folder)
+    gone = (everything.epochs.study == "learning_rate") & (everything.epochs.norm == "batch") & (everything.epochs.seed == 1)
+    records.save(everything._replace(epochs=everything.epochs[~gone]), folder)
+    monkeypatch.setenv("BNLIB_RESULTS", str(folder))
+    execute(paths.NOTEBOOKS / "report.ipynb", tmp_path / "report.ipynb", {"dataset": "digits"})
+    said = (tmp_path / "report.ipynb").read_text()
+    for rate in ("0.001", "1000"):
+        assert f"with batch norm at learning rate {rate}: 1 of 2 runs" in said
+
+
+def test_second_report_does_nothing_and_says_so(made):
+    before = contents(made[0])
+    result = make(made[0])
+    assert result.returncode == 0
+    assert result.stdout.strip().endswith("reports/digits/index.html is up to date: nothing to do")
+    assert result.stderr == ""
+    assert contents(made[0]) == before
+
+
+TRAINED = {  # what a report after another one trains: rates 0.001 and 1000 with two seeds and two epochs are there
+    "another rate": (
+        {"LEARNING_RATES": "0.001 0.002"},
+        "learning rate 0.002",
+        "trained 8 epochs in 4 runs, took 0 epochs from the store",
+    ),
+    "more seeds": (
+        {"LEARNING_RATES": "0.001", "SEEDS": "4"},
+        "learning rate 0.001",
+        "trained 8 epochs in 4 runs, took 8 epochs from the store",
+    ),
+    "more epochs": (
+        {"LEARNING_RATES": "0.001", "EPOCHS": "3"},
+        "learning rate 0.001 and replay",
+        "trained 16 epochs in 6 runs, took 14 epochs from the store",  # the chain goes on from the runs at its first rate
+    ),
+}
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("variables", "rates", "said"), TRAINED.values(), ids=TRAINED)
+def test_only_what_is_missing_is_trained(variables, rates, said, copied):
+    result = make(copied, **variables)
+    assert result.returncode == 0, result.stderr
+    assert f"Runs on digits, {rates}: " in result.stdout
+    assert f"Runs: {said}" in result.stdout
+    names = variables["LEARNING_RATES"].split()
+    pages = {path.name for path in (copied / "reports/digits").glob("*.html")}
+    assert pages == {"index.html", "replay.html", "learning-rate-range.html", *(f"learning-rate-{name}.html" for name in names)}
+
+
+def checkout(folder, made):
+    """A copy of the checkout in a folder, with the runs of a finished report in the cache that its reports have."""
+    root = folder / "checkout"
+    for name in ("bnlib", "notebooks"):
+        shutil.copytree(paths.ROOT / name, root / name)
+    for name in ("Makefile", "requirements.lock"):
+        shutil.copy(paths.ROOT / name, root / name)
+    shutil.copytree(made[0] / "cache/runs", folder / "cache/runs")
+    return root
+
+
+def edit(path, before: str, after: str) -> None:
+    text = path.read_text()
+    assert before in text
+    path.write_text(text.replace(before, after, 1))
+
+
+NOTHING = "trained 0 epochs in 0 runs, took {} epochs from the store"
+FORWARD = "    images, labels = train.images[batch], train.labels[batch]"
+
+
+@pytest.mark.long
+def test_edited_code_trains_what_uses_it_and_nothing_else(made, tmp_path):
+    root = checkout(tmp_path, made)
+    # One seed of two epochs: at 0.001 and, for the range, at 0.001 and 1000; the arms none and batch have their chains besides.
+    two, three = {"ARMS": "none batch"}, {"ARMS": "none batch group"}
+    models = "bnlib/training/models.py"
+    for path, before, after, arms, said in (
+        ("bnlib/page/figures/runs.py", "import ", "import os  # edited\nimport ", two, NOTHING.format(24)),
+        ("notebooks/learning_rate.ipynb", "## The runs", "## All the runs", two, NOTHING.format(4)),
+        ("bnlib/page/template/style.css", "\n", "\n/* edited */\n", two, None),
+        (models, '"batch@1": (', '"mine": (nn.Identity, None, None),\n        "batch@1": (', two, NOTHING.format(24)),
+        # One arm more has its runs at 0.001 and at 1000 alone; what is said of a norm is no code, and what it does is its own.
+        (models, "Group norm of 8", "Group norm of eight", three, "trained 4 epochs in 2 runs, took 26 epochs from the store"),
+        (models, "channels // 8", "channels // 16", three, "trained 4 epochs in 2 runs, took 26 epochs from the store"),
+        ("bnlib/training/loop.py", FORWARD, f"{FORWARD}\n        pass", two, "trained 16 epochs in 6 runs, took 8 epochs from"),
+    ):
+        edit(root / path, before, after)
+        result = make(tmp_path, root=root, LEARNING_RATES="0.001", SEEDS="1", **arms)
+        assert result.returncode == 0, result.stderr
+        assert "was made in" in result.stdout
+        assert f"Runs: {said}" in result.stdout if said else "Runs" not in result.stdout, (path, after, result.stdout)
+
+
+@pytest.mark.long
+def test_added_arm_trains_that_arm_alone(copied):
+    before = records.load(copied / "reports/digits/data")
+    result = make(copied, ARMS="none batch layer")
+    assert result.returncode == 0, result.stderr
+    # Two seeds of two epochs at two rates; what the range has of it, one seed, is among these.
+    assert re.search(r"Runs: trained \d epochs in 4 runs, took ", result.stdout)
+    after = records.load(copied / "reports/digits/data")
+    added = after.runs[~after.runs.run.isin(before.runs.run)]
+    assert added.configuration.str.contains('"norm":"layer"').all()
+    assert len(added) == len(after.runs) - len(before.runs) == 4
+    pd.testing.assert_frame_equal(after.epochs[after.epochs.norm != "layer"].reset_index(drop=True), before.epochs)
+
+
+@pytest.mark.long
+def test_switched_arithmetic_trains_all_anew_and_reports_never_mix_two(copied):
+    asked = {"LEARNING_RATES": "0.001", "RANGE_RATES": "0.001"}
+    usual, switch = made_on(copied), {"ATEN_CPU_CAPABILITY": "avx2"}
+    # Half of the seeds with the switch: two runs at 0.001, of which range and chains take what they have in common.
+    half = make(copied, SEEDS="1", **asked, **switch)
+    assert half.returncode == 0, half.stderr
+    assert "Runs: trained 12 epochs in 4 runs, took 8 epochs from the store" in half.stdout
+    assert made_on(copied) == {"AVX2"}
+    rows = page(copied, "index").find(id="tab-provenance").tbody.find_all("tr")
+    stated = {row.th.get_text(): row.td.get_text() for row in rows}
+    assert stated["instruction set"] == "AVX2"
+    assert stated["switches"] == "ATEN_CPU_CAPABILITY=avx2"
+    # The seeds of before are all there without it, and are taken; with it the other half is trained.
+    whole = make(copied, **asked)
+    assert "Runs: trained 0 epochs in 0 runs" in whole.stdout
+    assert made_on(copied) == usual
+    again = make(copied, **asked, **switch)
+    assert "Runs: trained 4 epochs in 2 runs, took 20 epochs from the store" in again.stdout
+    assert made_on(copied) == {"AVX2"}
+    verified = make(copied, "verify", **asked, **switch)
+    assert "All bits agree, in 2 runs." in verified.stdout, verified.stderr
+
+
+ARMS = {"none": "without a norm", "batch": "with batch norm", "group": "with group norm", "layer": "with layer norm"}
+OTHERS = ["batch", "group", "layer"]
+
+
+@pytest.mark.long
+def test_four_arms_are_on_the_whole_page_and_the_original_s_two_beside_its_figures(tmp_path):
+    asked = {"LEARNING_RATES": "0.001 0.01", "RANGE_RATES": "0.001 0.1", "ARMS": " ".join(ARMS)}
+    result = make(tmp_path, **asked)
+    assert result.returncode == 0, result.stderr
+    data, index = tmp_path / "reports/digits/data", page(tmp_path, "index")
+    found = pd.read_csv(data / "contrasts.csv", keep_default_na=False, na_values={"estimate": [""]})
+    cells = found[found.kind == "cell"].groupby(["study", "outcome", "learning_rate"]).arm.agg(sorted)
+    assert all(arms == OTHERS for arms in cells.drop("replay"))
+    assert all(arms == ["batch"] for arms in cells["replay"])
+    # Every figure and every table that compares arms has all four: the arms' own names, or each in its own row.
+    chains = {"fig-chain", "tab-first-losses", "tab-effects", "tab-replayed-test"}
+    apart = {"tab-claims", "tab-claim-2", "tab-provenance"}  # these are of no arms
+    figures = {figure["id"]: figure for figure in index.find_all("figure") if figure["id"] not in apart | chains}
+    assert figures.keys() >= {"fig-answer", "fig-across", "fig-soon", "fig-range", "tab-rate-0.01", "tab-best", "tab-cost"}
+    for name, figure in figures.items():
+        for text in [img["alt"] for img in figure.find_all("img")] or [figure.table.get_text(" ")]:
+            assert [label for label in list(ARMS.values())[1:] if label not in text] == [], (name, text)
+            assert "without a norm" in text or name.startswith("tab-tests-"), (name, text)
+    for name in chains:
+        text = "".join(str(part) for part in index.find(id=name))
+        assert "with batch norm" in text
+        assert "without batch norm" in text
+        assert "group norm" not in text
+    # The one claim about 0.001 alone is judged by the difference between the arms of which it speaks.
+    claims = pd.read_csv(data / "claims.csv")
+    judged = claims[claims.part == "training loss of epoch 1 at 0.001"]
+    at = (found.study == "learning_rate") & (found.kind == "cell") & (found.learning_rate.astype(str) == "0.001")
+    (batch,) = found[at & (found.outcome == "train_loss_first") & (found.arm == "batch")].estimate
+    assert judged["mean"].tolist() == [batch]
+
+
+@contextlib.contextmanager
+def disk(folder, megabytes: int):
+    """A file system of its own, so large, at `folder`; yields what mounts it again with other options."""
+
+    def mount(*options: str) -> None:
+        command = ["mount", "-t", "tmpfs", "-o", ",".join(options), "tmpfs", str(folder)]
+        if subprocess.run(command, capture_output=True).returncode:
+            pytest.skip("only root can mount a file system")
+
+    folder.mkdir(parents=True)
+    mount(f"size={megabytes}m")
+    try:
+        yield lambda *options: mount("remount", *options)
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+@pytest.mark.long
+def test_report_on_a_full_disk_says_so_in_one_line_and_goes_on_to_the_same_bytes(made, tmp_path):
+    with disk(tmp_path / "cache", megabytes=12) as mount:  # two runs of 5 MB
+        full = make(tmp_path)
+        assert full.returncode != 0
+        assert not (tmp_path / "reports/digits/index.html").exists()
+        (error,) = [line for line in full.stderr.splitlines() if line.startswith("error: ")]
+        assert re.search(r"No space left on device; finished epochs are kept: mend that and run again$", error)
+        kept = len(list((tmp_path / "cache/runs").glob("*.pt")))
+        assert 0 < kept <= 2
+        mount("size=500m")
+        freed = make(tmp_path)
+        assert freed.returncode == 0, freed.stderr
+        same = {name: sha256 for name, sha256 in contents(made[0] / "reports").items() if not name.endswith("timing.csv")}
+        assert same.items() <= contents(tmp_path / "reports").items()
+
+
+@pytest.mark.long
+def test_store_that_cannot_be_written_is_said_before_any_run(tmp_path):
+    with disk(tmp_path / "cache/runs", megabytes=12) as mount:
+        mount("ro")
+        result = make(tmp_path)
+        assert result.returncode != 0
+        assert re.match(r"error: .*/cache/runs.*: Read-only file system; .*: mend that and run again\n", result.stderr)
+        assert "Runs on" not in result.stdout
+
+
+@pytest.mark.long
+def test_report_from_an_empty_store_has_the_same_bytes(made, tmp_path):
+    assert make(tmp_path, WORKERS="1").returncode == 0
+    for folder in ("reports/digits", "cache/executed/digits"):
+        anew, before = (contents(root / folder) for root in (tmp_path, made[0]))
+        same = {name for name in before if not name.endswith(("timing.csv", ".json")) or name.endswith("provenance.json")}
+        assert {name: anew[name] for name in same} == {name: before[name] for name in same}
+        assert anew.keys() == before.keys()
+
+
+ALL = ["studies", "report", "pages"]
+EDITED = {  # what an edited file makes run again
+    "bnlib/page/figures/runs.py": ALL,
+    "bnlib/page/prose/claims.py": ALL,
+    "bnlib/analysis/claims.py": ALL,  # another one of that name
+    "bnlib/analysis/original/test.csv": ALL,
+    "bnlib/analysis/original/claims.toml": ALL,
+    "bnlib/commands/notebook.py": ALL,
+    "bnlib/system/stamps.py": ALL,
+    "requirements.lock": ALL,
+    "notebooks/learning_rate.ipynb": ["studies"],
+    "notebooks/report.ipynb": ["report"],
+    "bnlib/page/html.py": ["pages"],
+    "bnlib/page/template/style.css": ["pages"],
+    "bnlib/commands/report.py": ["pages"],
+    "bnlib/commands/verify.py": [],
+    "bnlib/training/plain_loop.py": [],
+}
+
+
+@pytest.mark.parametrize(("name", "again"), EDITED.items(), ids=EDITED)
+def test_changed_file_is_noticed(name, again, made, monkeypatch):
+    monkeypatch.setenv("BNLIB_CACHE", str(made[0] / "cache"))
+    monkeypatch.setenv("REPORTS", str(made[0] / "reports"))
+    asked, steps = settings.read(ASKED), []
+    for method, step in (("_run_studies", "studies"), ("_render", "pages")):
+        monkeypatch.setattr(Report, method, lambda self, _, step=step: steps.append(step) or [])
+    monkeypatch.setattr("bnlib.commands.notebook.execute", lambda *_: steps.append("report"))
+    monkeypatch.setattr("bnlib.commands.results.save", lambda *_, **__: None)
+    monkeypatch.setattr(report.stamps, "write", lambda *_: None)
+    assert not Report(asked).run()
+    real, edited = files.sha256, paths.ROOT / name
+    assert edited.exists()
+    monkeypatch.setattr(files, "sha256", lambda path: "edited" if path == edited else real(path))
+    assert Report(asked).run() == bool(again)
+    assert steps == again
+
+
+def test_every_file_of_the_package_counts_whatever_others_are_called():
+    code = Report(settings.read(ASKED)).common["code"]
+    modules = {path.relative_to(report.PACKAGE).as_posix() for path in report.PACKAGE.rglob("*.py")}
+    assert modules >= APART
+    assert set(code) == modules - APART
+    assert {"analysis/claims.py", "page/prose/claims.py", "runs/__init__.py", "training/__init__.py"} <= set(code)
+
+
+def test_switched_arithmetic_is_noticed(made, monkeypatch):
+    monkeypatch.setenv("BNLIB_CACHE", str(made[0] / "cache"))
+    for switches, fresh in (({}, True), ({"ONEDNN_MAX_CPU_ISA": "AVX2"}, False), ({"ATEN_CPU_CAPABILITY": "avx2"}, False)):
+        with paths.variables(switches):
+            asked = Report(settings.read(ASKED))
+        assert {asked._is_fresh(study) for study in asked.studies} == {fresh}
+
+
+def test_edited_page_is_made_again_to_the_same_bytes(copied):
+    before = contents(copied / "reports")
+    (copied / "reports/digits/index.html").write_text("edited")
+    (copied / "reports/digits/learning-rate-1000.html").unlink()
+    result = make(copied)
+    assert "Runs on" not in result.stdout
+    assert "was made in" in result.stdout
+    assert contents(copied / "reports") == before
+
+
+@pytest.mark.parametrize(
+    ("variables", "said"),
+    [
+        ({"LEARNING_RATES": "banana"}, "error: LEARNING_RATES=\"banana\": 'banana' is not a learning rate"),
+        ({"LEARNING_RATES": ""}, 'error: LEARNING_RATES="": names no learning rate'),
+        ({"EPOCHS": "0"}, 'error: EPOCHS="0": '),
+        ({"SEEDS": "x"}, 'error: SEEDS="x": '),
+        ({"WORKERS": "0"}, 'error: WORKERS="0": '),
+        ({"DATASET": "foo"}, 'error: DATASET="foo": '),
+        ({"PRECISION": "fp7"}, 'error: PRECISION="fp7": '),
+        (
+            {"SCHEDULER": "tcp://127.0.0.1:1", "SEEDS": "3"},
+            'error: SCHEDULER="tcp://127.0.0.1:1": no Dask scheduler answers there',
+        ),
+        ({"SCHEDULER": "nonsense", "SEEDS": "3"}, 'error: SCHEDULER="nonsense": should be tcp://host:port'),
+    ],
+)
+def test_bad_input_is_one_line_and_changes_nothing(made, variables, said):
+    before = contents(made[0])
+    result = make(made[0], **variables)
+    assert result.returncode != 0
+    assert result.stderr.startswith(said)
+    assert [line for line in result.stderr.splitlines() if not line.startswith("make:")][1:] == []
+    assert contents(made[0]) == before
+
+
+def test_two_reports_at_once_are_refused(made):
+    from filelock import FileLock
+
+    with FileLock(made[0] / "cache/report.lock"):
+        result = make(made[0])
+    assert result.returncode != 0
+    assert "another `make report` is at work" in result.stderr
+
+
+def test_failing_notebook_leaves_the_finished_report_as_it_was(copied, monkeypatch, tmp_path):
+    notebooks = tmp_path / "notebooks"
+    shutil.copytree(paths.NOTEBOOKS, notebooks)
+    path = notebooks / "report.ipynb"
+    broken = json.loads(path.read_text())
+    broken["cells"][-1]["source"] = ["raise RuntimeError('broken on purpose')"]
+    path.write_text(json.dumps(broken))
+    monkeypatch.setattr(paths, "NOTEBOOKS", notebooks)
+    monkeypatch.setenv("BNLIB_CACHE", str(copied / "cache"))
+    monkeypatch.setenv("REPORTS", str(copied / "reports"))
+    before = contents(copied / "reports")
+    for name in SMALL:
+        monkeypatch.setenv(name, SMALL[name])
+    assert report.main() == 1
+    assert contents(copied / "reports") == before
+    assert (copied / "cache/executed/digits/report.failed.ipynb").exists()
+
+
+@pytest.mark.long
+def test_fall_back_is_said_on_the_terminal_and_on_the_page(made, monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(report.download, "_download", lambda name, root: "no network")
+    for name, value in (SMALL | {"DATASET": "auto", "LEARNING_RATES": "0.001"}).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("BNLIB_CACHE", str(made[0] / "cache"))  # its runs are there already
+    executed = made[0] / "cache/executed"
+    saved = shutil.copytree(executed, tmp_path / "saved")
+    try:
+        assert report.main() == 0
+    finally:
+        shutil.rmtree(executed)
+        shutil.copytree(saved, executed)
+    assert "WARNING: MNIST is neither in the data folder nor can it be downloaded" in capsys.readouterr().err
+    assert "MNIST was not in the data folder and could not be downloaded" in page(tmp_path, "index").get_text()

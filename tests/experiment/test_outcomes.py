@@ -1,0 +1,137 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from bnlib.experiment import outcomes
+from bnlib.experiment.outcomes import OUTCOMES, TABLE, failed, per_run
+from tests.conftest import make_epochs
+
+ONE = ("none", 0.001)  # an arm and a rate
+NAN = (np.nan, np.nan)
+
+
+def run(*values: tuple[float, float], classes: int | None = None) -> pd.DataFrame:
+    """The records of one run, from its training losses and test accuracies."""
+    return make_epochs({ONE: {0: list(values)}}, classes=classes)
+
+
+def read(name: str, records: pd.DataFrame, given: int = 3) -> float:
+    return OUTCOMES[name].read(records, given)
+
+
+RUN = run((0.5, 0.90), (0.3, 0.98), (0.2, 0.985), (0.1, 0.975)).assign(train_accuracy=[0.8, 0.9, 0.95, 0.99])
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("train_loss_first", 0.5),
+        ("train_loss_second", 0.3),
+        ("train_loss_last", 0.1),
+        ("train_accuracy_first", 0.8),
+        ("train_accuracy_second", 0.9),
+        ("train_accuracy_last", 0.99),
+        ("test_accuracy_last", 0.975),
+        ("test_loss_last", 0.2),
+        ("fluctuation", 0.01),  # from 0.985 in the third epoch to 0.975 in the fourth; what was before does not count
+        ("gap", 0.015),
+        ("epochs_until_0.98", 2),
+        ("epochs_until_0.985", 3),
+        ("epochs_until_0.99", 5),  # never, in four epochs
+    ],
+)
+def test_outcome_is_read_off_a_run(name, value):
+    assert read(name, RUN, given=4) == pytest.approx(value)
+
+
+def test_every_outcome_has_a_test_and_those_of_the_original_s_table_exist():
+    (mark,) = test_outcome_is_read_off_a_run.pytestmark
+    assert {name for name, _ in mark.args[1]} == set(OUTCOMES)
+    assert set(TABLE) <= set(OUTCOMES)
+
+
+def test_run_of_one_epoch_has_no_second_one():
+    assert np.isnan(read("train_loss_second", run((0.5, 0.9))))
+    assert np.isnan(read("fluctuation", run((0.5, 0.9))))
+    assert read("train_loss_first", run((0.5, 0.9))) == read("train_loss_last", run((0.5, 0.9))) == 0.5
+
+
+def test_run_that_predicts_one_class_failed():
+    assert failed(run((2.3, 0.9), (2.3, 0.1135), classes=1))
+
+
+def test_run_without_a_finite_loss_failed():
+    assert failed(run((2.3, 0.9), NAN))
+
+
+@pytest.mark.parametrize("accuracy", [0.1, 0.35])
+def test_low_accuracy_with_several_classes_is_no_failure(accuracy):
+    assert not failed(run((2.3, accuracy), classes=4))
+
+
+def test_classes_that_were_not_recorded_alone_are_no_failure():
+    unknown = run((2.3, 0.1)).assign(classes=pd.array([pd.NA], dtype="Int64"))
+    assert not failed(unknown)
+    assert failed(unknown.assign(train_loss=np.nan))
+
+
+def test_only_the_last_epoch_says_whether_a_run_failed():
+    assert not failed(run((2.3, 0.1), (0.3, 0.9)))
+
+
+def test_failed_run_has_neither_gap_nor_fluctuation():
+    gone = run((0.3, 0.98), (0.3, 0.98), (0.3, 0.98), (2.3, 0.1))
+    assert np.isnan(read("gap", gone, given=4))
+    assert np.isnan(read("fluctuation", gone, given=4))
+    assert read("epochs_until_0.98", gone, given=4) == 1
+
+
+def test_diverged_run_counts_until_it_diverged():
+    gone = run((0.3, 0.97), NAN)
+    assert read("train_loss_first", gone) == 0.3
+    assert np.isnan(read("train_loss_last", gone))
+    assert np.isnan(read("test_accuracy_last", gone))
+    assert read("epochs_until_0.98", gone, given=10) == 11  # of the epochs that it was given, not of those that it had
+
+
+def test_each_run_has_a_row_whatever_the_order_of_the_records(epochs):
+    by, names = ["norm", "seed"], ["train_loss_first", "test_accuracy_last"]
+    table = per_run(epochs, by, names, given=2)
+    assert list(table.columns) == [*by, "failed", *names]
+    assert table[table.norm == "none"].train_loss_first.tolist() == [0.3, 0.4, 0.5]
+    assert table[table.norm == "none"].test_accuracy_last.tolist() == [0.97, 0.98, 0.99]
+    shuffled = per_run(epochs.sample(frac=1, random_state=0), by, names, given=2)
+    pd.testing.assert_frame_equal(shuffled.sort_values(by, ignore_index=True), table.sort_values(by, ignore_index=True))
+
+
+def test_each_run_says_whether_it_failed(diverged_epochs):
+    table = per_run(diverged_epochs, ["norm", "seed"], [], given=2).set_index(["norm", "seed"]).failed
+    assert table.to_dict() == {("none", 0): True, ("none", 1): True, ("batch", 0): False, ("batch", 1): False}
+
+
+def test_another_outcome_is_one_entry_in_the_table(monkeypatch):
+    least = outcomes.Outcome("lowest training loss", "train_loss", "", False, lambda run, given: run.train_loss.min())
+    monkeypatch.setitem(OUTCOMES, "least", least)
+    assert per_run(RUN, ["norm", "seed"], ["least"], given=4).least.tolist() == [0.1]
+
+
+def test_numbers_are_written_with_their_digits():
+    loss, accuracy, until = OUTCOMES["train_loss_first"], OUTCOMES["test_accuracy_last"], OUTCOMES["epochs_until_0.98"]
+    assert loss.number(-0.12345, signed=True) == "−0.1235"
+    assert accuracy.number(0.98765) == "98.77"
+    assert accuracy.number(0.01, signed=True) == "+1.00"
+    assert accuracy.number(-0.00001, signed=True) == "+0.00"
+    assert accuracy.number(float("nan")) == "–"
+    assert until.number(2.25) == "2.2"
+    assert loss.title(10) == "training loss of epoch 1"
+    assert accuracy.title(10) == "test accuracy of epoch 10"
+    assert until.title(10) == "epochs until test accuracy 98.0%"
+
+
+def test_units_are_those_that_readers_see():
+    units = {
+        name: (OUTCOMES[name].unit, OUTCOMES[name].difference_unit) for name in ("gap", "test_loss_last", "epochs_until_0.99")
+    }
+    assert units["gap"] == ("%", "percentage points")
+    assert units["test_loss_last"] == ("nats", "nats")
+    assert units["epochs_until_0.99"] == ("epochs", "epochs")

@@ -1,0 +1,138 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from bnlib import UserError
+from bnlib.experiment import records
+from bnlib.experiment.config import LEVELS, RunConfig
+from bnlib.experiment.records import Epoch, Run
+
+
+def run(norm="none", seed=0, losses=(0.3, 0.2), name="", made_by=None, **fields) -> Run:
+    """A run with these training losses; where one is not finite, nothing was measured."""
+    fields = {"dataset": "digits", "learning_rate": 0.001, "epochs": 2} | fields
+    config = RunConfig(norm=norm, seed=seed, **fields)
+    epochs = [
+        Epoch(i, loss, *((0.5, loss, 0.25, 7) if np.isfinite(loss) else (np.nan,) * 4), 1.23456)
+        for i, loss in enumerate(losses, start=1)
+    ]
+    return Run(config, name or f"{norm}-{seed}", tuple(epochs), made_by or {"torch": "2", "accelerator": "none"})
+
+
+def collect(*runs: Run, study: str = "learning_rate") -> records.Records:
+    return records.collect(study, runs)
+
+
+def test_one_row_for_each_epoch_of_each_run():
+    table = collect(run(), run("batch", losses=(0.2, np.nan))).epochs
+    header = "run,study,dataset,network,norm,activation,optimizer,warmup,batch_size,learning_rate,seed,epoch,"
+    assert ",".join(table.columns) == header + "train_loss,train_accuracy,test_loss,test_accuracy,classes"
+    assert table.run.tolist() == ["none-0"] * 2 + ["batch-0"] * 2
+    assert set(table.study) == {"learning_rate"}
+    assert table.train_loss.tolist()[:3] == [0.3, 0.2, 0.2]
+    assert table.classes.tolist() == [7, 7, 7, pd.NA]
+
+
+def test_every_factor_of_a_run_stands_in_its_rows():
+    fields = {"activation": "leaky_relu", "optimizer": "sgd", "warmup": 5, "batch_size": 50, "learning_rate": 0.01}
+    row = collect(run("group", **fields)).epochs.iloc[0]
+    assert {name: row[name] for name in fields} == fields
+    assert (row.network, row.norm, row.dataset, row.seed) == ("convnet", "group", "digits", 0)
+
+
+def test_order_does_not_depend_on_what_finished_first():
+    runs = [run(losses=(0.3,)), run("batch", losses=(0.2,)), run(seed=1, losses=(0.4,))]
+    forward, backward = collect(*runs), collect(*runs[::-1])
+    for there, here in zip(forward, backward, strict=True):
+        pd.testing.assert_frame_equal(there, here)
+    assert forward.epochs.norm.tolist() == ["none", "none", "batch"]
+    assert forward.runs.run.tolist() == ["none-0", "none-1", "batch-0"]
+
+
+def test_norms_come_in_the_order_of_their_names_and_a_notebook_s_own_last(monkeypatch):
+    monkeypatch.setitem(LEVELS["norm"], "a", "my norm")
+    assert list(dict.fromkeys(collect(*map(run, ("a", "layer", "batch", "group", "none"))).epochs.norm)) == [
+        *("none", "batch", "group", "layer", "a")
+    ]
+
+
+def test_chain_counts_epochs_from_one_again_at_each_rate():
+    table = collect(run(losses=(0.3, 0.2, 0.1, 0.05), later_rates=(0.01,))).epochs
+    assert list(zip(table.learning_rate, table.epoch, table.train_loss, strict=True)) == [
+        (0.001, 1, 0.3),
+        (0.001, 2, 0.2),
+        (0.01, 1, 0.1),
+        (0.01, 2, 0.05),
+    ]
+
+
+def test_saved_records_read_back_exactly(tmp_path):
+    thirds, far = (
+        run(losses=(1 / 3, np.nan)),
+        run("batch", losses=(1e-17, 0.1 + 0.2), made_by={"torch": "2.10", "switches": "none"}),
+    )
+    saved = collect(thirds, far)
+    records.save(saved, tmp_path)
+    loaded = records.load(tmp_path)
+    pd.testing.assert_frame_equal(loaded.epochs, saved.epochs, check_exact=True)
+    pd.testing.assert_frame_equal(loaded.timing, saved.timing, check_exact=True)
+    assert loaded.runs.switches.tolist() == ["", "none"]  # text stays text
+    assert loaded.runs.torch.tolist() == ["2", "2.10"]
+
+
+def test_none_is_a_norm_and_no_missing_value(tmp_path):
+    records.save(collect(run()), tmp_path)
+    assert records.load(tmp_path).epochs.norm.tolist() == ["none"] * 2
+
+
+def test_name_of_digits_alone_stays_text(tmp_path):
+    records.save(collect(run(name="0012"), study="7"), tmp_path)
+    loaded = records.load(tmp_path)
+    assert loaded.epochs.run.tolist() == loaded.timing.run.tolist() == ["0012"] * 2
+    assert loaded.runs.run.tolist() == ["0012"]
+    assert loaded.epochs.study.tolist() == ["7"] * 2
+
+
+def test_times_are_kept_apart_from_results():
+    collected = collect(run(losses=(0.3,)))
+    assert "train_seconds" not in collected.epochs
+    assert collected.timing.train_seconds.tolist() == [1.235]
+
+
+def test_what_made_a_run_stands_beside_its_configuration():
+    row = collect(run("batch", made_by={"processor": "a", "torch": "2"})).runs.iloc[0]
+    assert row.run == "batch-0"
+    assert (row.processor, row.torch) == ("a", "2")
+    assert RunConfig.model_validate_json(row.configuration) == run("batch").config.model_copy(update={"epochs": 10})
+
+
+def test_joined_records_are_those_of_one_collection():
+    a, b = run(), run("batch")
+    for joined, whole in zip(records.join([collect(b), collect(a)]), collect(a, b), strict=True):
+        pd.testing.assert_frame_equal(joined, whole)
+
+
+def test_run_that_two_studies_share_is_named_once():
+    joined = records.join([collect(run()), collect(run(), study="replay")])
+    assert joined.runs.run.tolist() == ["none-0"]
+    assert joined.epochs.study.tolist() == ["learning_rate"] * 2 + ["replay"] * 2
+
+
+def test_absent_records_say_what_to_run(tmp_path):
+    with pytest.raises(UserError, match=r"no records at .*epochs.csv; run `make report` first"):
+        records.load(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["epochs", "timing", "runs"])
+@pytest.mark.parametrize("text", ["a,b\n1,2\n", ""])
+def test_another_table_is_refused(text, name, tmp_path):
+    records.save(collect(run()), tmp_path)
+    (tmp_path / f"{name}.csv").write_text(text)
+    with pytest.raises(UserError, match=f"{name}.csv is not a table of records"):
+        records.load(tmp_path)
+
+
+def test_diverged_epoch_is_one_without_a_finite_loss():
+    nan, good = (Epoch(1, loss, 0.5, 0.5, 0.5, 3, 1.0) for loss in (np.nan, 0.5))
+    assert nan.diverged
+    assert not good.diverged

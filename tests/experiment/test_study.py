@@ -1,0 +1,238 @@
+import pandas as pd
+import pytest
+from pydantic import TypeAdapter, ValidationError
+
+from bnlib.experiment import studies
+from bnlib.experiment.config import CHAIN, LEVELS, RunConfig
+from bnlib.experiment.settings import Settings
+from bnlib.experiment.study import Study
+from tests.conftest import make_epochs
+
+FOUR = ("none", "batch", "group", "layer")
+FACTORS = {"norm": ("none", "batch"), "learning_rate": (0.001, 0.01)}
+
+
+def ask(**fields) -> Study:
+    """A study of two arms at two rates, two seeds each, unless told otherwise."""
+    given = {"name": "learning_rate", "notebook": "learning_rate", "factors": FACTORS, "reference": {"norm": "none"}}
+    return Study(**given | {"seeds": 2, "epochs": 3, "held": {"dataset": "mnist"}} | fields)
+
+
+def crossed(**fields) -> Study:
+    """Four arms, of two norms with two optimizers each, at one rate."""
+    factors = {"norm": ("none", "batch"), "optimizer": ("adam", "sgd"), "learning_rate": (0.001,)}
+    return ask(factors=factors, reference={"norm": "none", "optimizer": "adam"}, **fields)
+
+
+def names(asked: Study) -> list[str]:
+    return [arm.name for arm in asked.arms]
+
+
+def labels(asked: Study) -> list[str]:
+    return [arm.label for arm in asked.arms]
+
+
+def test_reference_is_the_first_arm():
+    assert names(ask()) == ["none", "batch"]
+    turned = ask(reference={"norm": "batch"})
+    assert names(turned) == ["batch", "none"]
+    assert turned.arms[0].levels == {"norm": "batch"}
+
+
+def test_two_arms_are_called_with_and_without_the_norm():
+    assert labels(ask()) == ["without batch norm", "with batch norm"]
+    assert labels(ask(factors=FACTORS | {"norm": ("none", "group")})) == ["without group norm", "with group norm"]
+
+
+def test_among_several_norms_the_arm_without_any_is_called_after_none_of_them():
+    several = ask(factors=FACTORS | {"norm": FOUR})
+    assert labels(several) == ["without a norm", "with batch norm", "with group norm", "with layer norm"]
+
+
+def test_two_factors_make_arms_of_each_combination():
+    assert names(crossed()) == ["none, adam", "none, sgd", "batch, adam", "batch, sgd"]
+    assert labels(crossed())[-1] == "with batch norm, with SGD with momentum"
+    assert crossed().family == 3
+    assert len(crossed().configs) == 8
+
+
+def test_factor_without_names_for_its_levels_is_named_itself():
+    warm = ask(factors={"warmup": (0, 200), "learning_rate": (0.01,)}, reference={"warmup": 0})
+    assert labels(warm) == ["with warmup 0", "with warmup 200"]
+
+
+def test_what_a_notebook_registers_is_called_as_it_says(monkeypatch):
+    monkeypatch.setitem(LEVELS["norm"], "mine", "my norm")
+    assert labels(ask(factors=FACTORS | {"norm": ("none", "mine")})) == ["without my norm", "with my norm"]
+
+
+def test_cells_are_the_settings_of_the_other_factors():
+    assert ask().cells == ({"learning_rate": 0.001}, {"learning_rate": 0.01})
+    both = ask(factors=FACTORS | {"batch_size": (50, 100)})
+    assert both.cells[:2] == ({"learning_rate": 0.001, "batch_size": 50}, {"learning_rate": 0.001, "batch_size": 100})
+    assert len(both.cells) == 4
+
+
+def test_family_is_each_other_arm_in_each_cell():
+    assert ask().family == 2
+    assert ask(factors=FACTORS | {"norm": FOUR}).family == 3 * 2
+    assert studies.replay(seeds=1, epochs=1, dataset="mnist").family == 3
+
+
+def test_runs_are_asked_for_pair_by_pair():
+    runs = [(c.learning_rate, c.seed, c.norm) for c in ask().configs]
+    assert runs == [(rate, seed, norm) for rate in (0.001, 0.01) for seed in (0, 1) for norm in ("none", "batch")]
+    assert ask(held={"dataset": "digits", "batch_size": 50}).configs[0] == RunConfig(
+        dataset="digits", batch_size=50, learning_rate=0.001, seed=0, norm="none", epochs=3
+    )
+
+
+def test_rates_are_ascending():
+    assert ask(factors=FACTORS | {"learning_rate": (0.01, 0.001)}).rates == (0.001, 0.01)
+
+
+def test_page_is_named_for_the_study_and_its_part():
+    assert ask().page == "learning-rate.html"
+    assert ask(part="0.001").page == "learning-rate-0.001.html"
+    assert ask(part="0.001").stem == "learning-rate-0.001"
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"factors": FACTORS | {"colour": ("red",)}}, "'colour' is no factor; known: network, norm"),
+        ({"factors": FACTORS | {"norm": ("none", "bach")}}, "'bach' is no norm; known: none, batch"),
+        ({"factors": FACTORS | {"norm": ("none", "none")}}, "norm: give at least one level, and each once"),
+        ({"factors": FACTORS | {"learning_rate": ()}}, "learning_rate: give at least one level"),
+        ({"factors": FACTORS | {"learning_rate": (-1.0,)}}, "greater than 0"),
+        ({"reference": {"norm": "group"}}, "reference: 'group' is no level of norm"),
+        ({"reference": {"optimizer": "adam"}}, "reference: 'adam' is no level of optimizer"),
+        ({"outcomes": ("beauty",)}, "'beauty' is no outcome; known: train_loss_first"),
+        ({"held": {"dataset": "mnist", "colour": "red"}}, "colour"),
+        ({"seeds": 0}, "greater than or equal to 1"),
+        ({"epochs": 0}, "greater than or equal to 1"),
+    ],
+)
+def test_what_is_unknown_is_refused(fields, reason):
+    with pytest.raises(ValidationError, match=reason):
+        ask(**fields)
+
+
+def test_seven_arms_are_refused():
+    assert len(ask(factors=FACTORS | {"norm": tuple(LEVELS["norm"])[:6]}).arms) == 6
+    with pytest.raises(ValidationError, match="7 arms; 6 at the most"):
+        ask(factors=FACTORS | {"norm": tuple(LEVELS["norm"])[:7]})
+
+
+def every(seeds: int = 2, **changed: str) -> pd.DataFrame:
+    cells = {(norm, rate): {s: [(0.1, 0.9)] for s in range(seeds)} for norm in ("none", "batch") for rate in (0.001, 0.01)}
+    return make_epochs(cells).assign(**changed)
+
+
+def test_records_are_told_apart_by_arm():
+    mine = ask().of(every())
+    assert mine.arm.tolist() == mine.norm.tolist()
+    assert len(mine) == 8
+
+
+def test_records_of_arms_of_two_factors_have_both_in_their_name():
+    epochs = pd.concat([every(), every(optimizer="sgd")])
+    assert crossed().of(epochs).arm.value_counts().to_dict() == dict.fromkeys(names(crossed()), 2)
+
+
+def test_records_of_fewer_seeds_leave_out_the_others():
+    mine = ask(seeds=2).of(every(seeds=5))
+    assert sorted(mine.seed.unique()) == [0, 1]
+    assert len(mine) == 8
+
+
+def test_records_of_other_studies_arms_and_cells_are_left_out():
+    asked = ask(factors={"norm": ("none", "batch"), "learning_rate": (0.001,)})
+    others = every(study="replay"), make_epochs({("group", 0.001): {0: [(0.1, 0.9)]}})
+    mine = asked.of(pd.concat([every(), *others], ignore_index=True))
+    assert set(mine.learning_rate) == {0.001}
+    assert set(mine.arm) == {"none", "batch"}
+    assert len(mine) == 4
+
+
+def test_nothing_is_missing_where_every_run_is_there():
+    assert ask().missing(every()) == []
+
+
+def test_what_is_missing_is_named():
+    epochs = every()
+    gone = (epochs.norm == "batch") & (epochs.learning_rate == 0.01) & (epochs.seed == 1)
+    assert ask().missing(epochs[~gone]) == ["with batch norm at learning_rate 0.01: 1 of 2 runs"]
+    assert ask().missing(epochs[epochs.learning_rate == 0.001]) == [
+        "without batch norm at learning_rate 0.01: 2 of 2 runs",
+        "with batch norm at learning_rate 0.01: 2 of 2 runs",
+    ]
+
+
+def test_without_any_records_all_is_missing():
+    for epochs in (every(study="other"), every()[:0]):
+        assert len(ask().missing(epochs)) == 4
+        assert ask().of(epochs).empty
+
+
+CHAIN_STUDY = studies.replay(seeds=2, epochs=3, dataset="mnist")
+
+
+@pytest.mark.parametrize(
+    "asked", [ask(), crossed(), CHAIN_STUDY, ask(held={"dataset": "mnist", "warmup": 5, "precision": "bf16"})]
+)
+def test_study_reads_back_from_json(asked):
+    again = Study.model_validate_json(asked.model_dump_json())
+    assert again == asked
+    assert again.configs == asked.configs
+    assert TypeAdapter(list[Study]).validate_json(TypeAdapter(list[Study]).dump_json([asked])) == [asked]
+
+
+def test_replay_goes_through_the_rates_with_one_pair_of_networks_for_each_seed():
+    first, second, *_ = CHAIN_STUDY.configs
+    assert (first.learning_rate, *first.later_rates) == CHAIN
+    assert (first.norm, second.norm, first.seed, second.seed) == ("none", "batch", 0, 0)
+    assert first.all_epochs == 9
+    assert len(CHAIN_STUDY.configs) == 4
+    assert [cell["learning_rate"] for cell in CHAIN_STUDY.cells] == list(CHAIN)
+    epochs = make_epochs({("none", rate): {0: [(0.1, 0.9)]} for rate in CHAIN}, study="replay")
+    assert CHAIN_STUDY.of(epochs).learning_rate.tolist() == list(CHAIN)
+
+
+def test_parts_of_one_study_are_joined():
+    parts = [studies.each_rate(rate, arms=("none", "batch"), seeds=2, epochs=3, dataset="mnist") for rate in (0.01, 0.001)]
+    assert [part.page for part in parts] == ["learning-rate-0.01.html", "learning-rate-0.001.html"]
+    whole, chain = studies.joined([parts[0], CHAIN_STUDY, parts[1]])
+    assert whole.factors == {"norm": ("none", "batch"), "learning_rate": (0.01, 0.001)}
+    assert (whole.part, whole.page) == ("", "learning-rate.html")
+    assert whole.family == 2
+    assert chain == CHAIN_STUDY
+    assert len(whole.configs) == sum(len(part.configs) for part in parts)
+
+
+def test_studies_of_a_report_are_those_of_its_settings():
+    settings = Settings(learning_rates="0.001 0.01", arms="none group", seeds=5, study_seeds=3, epochs=7)
+    asked = studies.studies(settings, "digits")
+    assert [each.name for each in asked] == ["learning_rate"] * 2 + ["learning_rate_range", "replay"]
+    assert [each.part for each in asked] == ["0.001", "0.01", "", ""]
+    assert [each.seeds for each in asked] == [5, 5, 3, 3]
+    assert [each.epochs for each in asked] == [7, 7, 2, 7]
+    assert [names(each) for each in asked] == [["none", "group"]] * 3 + [["none", "batch"]]
+    assert asked[2].rates == Settings().range_rates
+    assert {config.dataset for each in asked for config in each.configs} == {"digits"}
+
+
+def test_shorter_studies_never_have_more_seeds_than_the_long_one():
+    assert [each.seeds for each in studies.studies(Settings(seeds=2, study_seeds=8), "digits")[-2:]] == [2, 2]
+
+
+def test_notebook_shows_what_is_asked():
+    shown = ask(held={"dataset": "mnist", "batch_size": 50})._repr_html_()
+    for text in (
+        "norm: none, batch; learning rate: 0.001, 0.01",
+        "without batch norm",
+        "dataset mnist; batch size 50",
+        "0 to 1",
+    ):
+        assert text in shown
+    assert "8 runs of 3 epochs" in shown

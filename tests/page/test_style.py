@@ -1,0 +1,106 @@
+import xml.etree.ElementTree as ET
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from bnlib.experiment.study import Study
+from bnlib.page import style
+from bnlib.page.words import minus, short, versus
+
+SIX = ("none", "batch", "group", "batch@1", "batch@2", "batch@3")
+
+
+def study(*norms: str, **fields) -> Study:
+    factors = {"norm": norms, "learning_rate": (0.001,)}
+    shared = {"name": "s", "notebook": "s", "factors": factors, "reference": {"norm": norms[0]}, "seeds": 2, "epochs": 2}
+    return Study(**shared | {"held": {"dataset": "mnist"}} | fields)
+
+
+def test_arms_look_alike_nowhere_and_the_first_two_as_ever():
+    arms = list(style.looks(study(*SIX)).values())
+    assert [(a.color, a.linestyle, a.marker) for a in arms[:2]] == [("#0173B2", "--", "o"), ("#DE8F05", "-", "s")]
+    for of in ("color", "linestyle", "marker"):
+        assert len({getattr(arm, of) for arm in arms}) == 6
+
+
+def test_look_goes_by_the_place_of_the_arm_and_not_by_its_name():
+    turned = style.looks(study("group", "none"))
+    assert list(turned) == ["group", "none"]
+    assert (turned["group"].label, turned["group"].color) == ("with group norm", "#0173B2")
+
+
+def test_two_arms_are_with_and_without_and_more_are_named():
+    assert short(study("none", "group")) == {"none": "without", "group": "with"}
+    assert (minus(study("none", "group")), versus(study("none", "group"))) == (
+        "with − without",
+        "with minus without group norm",
+    )
+    several = study("none", "batch", "group")
+    assert short(several) == {"none": "without a norm", "batch": "batch norm", "group": "group norm"}
+    assert versus(several) == "each arm's minus that without a norm"
+
+
+def test_arms_of_another_factor_have_their_own_names():
+    relu = {"factors": {"activation": ("relu", "leaky_relu"), "learning_rate": (0.001,)}, "reference": {"activation": "relu"}}
+    assert minus(study("none", "batch", **relu)) == "leaky ReLU − ReLU"
+    assert versus(study("none", "batch", **relu)) == "leaky ReLU minus ReLU"
+
+
+@pytest.mark.parametrize("norms", [SIX[:2], SIX[:4], SIX])
+@pytest.mark.parametrize("at", [0.1, 0.5, 0.95])
+def test_labels_of_lines_that_end_together_stand_apart_in_their_order(norms, at):
+    ax, arms = style.axes(), style.looks(study(*norms))
+    ends = {name: at + 0.001 * place for place, name in enumerate(arms)}
+    style.label_lines(ax, ends, arms)
+    ax.figure.draw_without_rendering()
+    boxes = [text.get_window_extent() for text in ax.texts]  # from the lowest to the highest
+    assert all(above.y0 > below.y1 for below, above in pairwise(boxes))
+    shown = [text.get_text().replace("\n", " ") for text in ax.texts]
+    assert shown == [look.label if len(arms) == 2 else look.label.removeprefix("with ") for look in arms.values()]
+
+
+def test_labels_of_far_lines_stay_where_the_lines_end():
+    ax, arms = style.axes(), style.looks(study(*SIX[:3]))
+    style.label_lines(ax, {"none": 0.2, "batch": 0.9, "group": 0.5}, arms)
+    assert {text.get_text(): text.xy[1] for text in ax.texts} == pytest.approx(
+        {"without a norm": 0.2, "batch norm": 0.9, "group norm": 0.5}
+    )
+
+
+def test_legend_is_for_more_than_two_arms_and_takes_no_room_from_the_axes():
+    panels = []
+    for norms in (SIX[:2], SIX):
+        ax = style.axes(2.4, 2)
+        style.legend(ax, style.looks(study(*norms)))
+        ax.figure.draw_without_rendering()
+        panels.append(ax)
+    assert [len(ax.figure.legends) for ax in panels] == [0, 1]
+    few, many = (ax.get_window_extent().height for ax in panels)
+    assert many > 0.9 * few
+
+
+def test_ticks_beyond_the_threshold_leave_room_for_their_letters():
+    ax = style.axes(2, 2)
+    ax.plot([-90, 90], [0, 1])
+    style.spread(ax, 1.0)
+    ax.figure.draw_without_rendering()
+    boxes = [label.get_window_extent() for label in ax.get_xticklabels()]
+    assert len(boxes) >= 3
+    assert all(right.x0 > left.x1 for left, right in pairwise(boxes))
+
+
+def test_ink_follows_the_theme():
+    ax = style.axes()
+    ax.plot([0, 1], [0, 1], color=style.INK)
+    drawn = style.svg(ax)
+    ET.fromstring(drawn)
+    assert "currentColor" in drawn
+    assert drawn.count(style.INK) == 1  # in the style sheet alone
+    assert "prefers-color-scheme:dark" in drawn
+
+
+def test_one_pair_far_from_the_others_turns_the_axis_logarithmic():
+    assert style.far_pairs(np.array([0.02, 0.03, 0.04, 90.0])) == pytest.approx(0.1)
+    assert style.far_pairs(np.array([0.02, 0.03, 0.04])) is None
+    assert style.far_pairs(np.array([0.0, np.nan])) is None

@@ -1,0 +1,294 @@
+import numpy as np
+import pandas as pd
+import pytest
+from bs4 import BeautifulSoup
+
+from bnlib.analysis import contrasts
+from bnlib.analysis.benchmark import Benchmark
+from bnlib.analysis.claims import judge
+from bnlib.analysis.original import replay as original
+from bnlib.analysis.statistics import Interval
+from bnlib.page import tables
+from bnlib.page.tables.table import number, p_value, share
+from tests.conftest import make_epochs, results_of
+from tests.page.test_figures import REPLAY, chain, with_arms
+
+LAYERS = {  # of each arm: layer, kind, output, parameters
+    "none": [("conv1", "Conv2d", "32 × 28 × 28", 320), ("linear2", "Linear", "10", 1290)],
+    "group": [("conv1", "Conv2d", "32 × 28 × 28", 320), ("norm1", "GroupNorm", "32", 64), ("linear2", "Linear", "10", 1290)],
+    "batch": [("conv1", "Conv2d", "32 × 28 × 28", 320), ("norm1", "BatchNorm2d", "32", 64), ("linear2", "Linear", "10", 1290)],
+}
+NETWORKS = pd.DataFrame(
+    [(arm, *layer, 24_995_328) for arm, layers in LAYERS.items() for layer in layers],
+    columns=["arm", "layer", "kind", "output", "parameters", "operations"],
+)
+ROWS = [  # repeat, norm, loop, rate
+    *[(0, "", "peak", 1e9), (0, "none", "plain", 100.0), (0, "none", "fit", 400.0)],
+    *[(0, "batch", "plain", 50.0), (0, "batch", "fit", 100.0)],
+    *[(1, "", "peak", 2e9), (1, "none", "plain", 100.0), (1, "none", "fit", 200.0)],
+    *[(1, "batch", "plain", 50.0), (1, "batch", "fit", 200.0)],
+]
+BENCHMARK = Benchmark(pd.DataFrame(ROWS, columns=["repeat", "norm", "loop", "rate"]), {"none": 10**6, "batch": 10**6}, {})
+
+
+def runs(rates=(0.001, 0.005, 0.01)) -> pd.DataFrame:
+    """Eight seeds of four epochs; with batch norm a lower loss and 0.6 to 0.67 points more test accuracy, at every rate."""
+
+    def run(seed: int, more: bool) -> list[tuple[float, float]]:
+        last = 0.985 + 0.0001 * seed + more * (0.006 + 0.0001 * seed)
+        wave = 0.004 if not more else 0.001
+        return [((0.2 - more * (0.1 + 0.001 * seed)) / epoch, last - wave * (epoch == 3)) for epoch in (1, 2, 3, 4)]
+
+    arms = {"none": False, "batch": True}
+    return make_epochs({(norm, rate): {s: run(s, more) for s in range(8)} for rate in rates for norm, more in arms.items()})
+
+
+def cells(table) -> list[list[str]]:
+    """What the table's HTML says, row by row; each row is as long as the head."""
+    soup = BeautifulSoup(table._repr_html_(), "html.parser")
+    rows = [[cell.get_text() for cell in row.find_all(["th", "td"])] for row in soup.find_all("tr")]
+    assert {len(row) for row in rows} == {len(rows[0])}
+    return rows
+
+
+def test_comparison_shows_means_intervals_and_difference(epochs):
+    rows = cells(tables.comparison(results_of(epochs), 0.001))
+    assert rows[0] == ["outcome", "without batch norm", "with batch norm", "difference, with − without", "pairs"]
+    assert [row[0] for row in rows[1:]] == [
+        "training loss of epoch 1, nats",
+        "training loss of epoch 2, nats",
+        "training accuracy of epoch 1, %",
+        "training accuracy of epoch 2, %",
+        "test accuracy of epoch 2, %",
+    ]
+    # 0.3, 0.4, 0.5: mean 0.4, half width 4.302653 * 0.1 / sqrt(3) = 0.2484
+    assert rows[1][1:] == ["0.4000\n[0.1516, 0.6484]", "0.3000\n[0.0630, 0.5370]", "−0.1000\n[−0.1248, −0.0752]", "3"]
+
+
+def test_comparison_of_four_arms_has_a_row_for_each_but_the_reference(epochs):
+    rows = cells(tables.comparison(results_of(with_arms(epochs, "group", "layer")), 0.001))
+    assert rows[0][1:] == ["without a norm", "in this arm", "difference, this arm − without a norm", "pairs"]
+    assert [row[0] for row in rows[1:4]] == [
+        f"training loss of epoch 1, nats, with {name} norm" for name in ("batch", "group", "layer")
+    ]
+    assert [row[1] for row in rows[1:4]] == ["0.4000\n[0.1516, 0.6484]", "", ""]  # once
+    assert [row[2].split("\n")[0] for row in rows[1:4]] == ["0.3000", "0.3300", "0.3630"]
+    assert [row[3].split("\n")[0] for row in rows[1:4]] == ["−0.1000", "−0.0700", "−0.0370"]
+
+
+def test_outcomes_that_are_the_same_stand_in_the_comparison_once(epochs):
+    rows = cells(tables.comparison(results_of(epochs[epochs.epoch == 1]), 0.001))
+    assert [row[0].split(",")[0] for row in rows[1:]] == [
+        f"{x} of epoch 1" for x in ("training loss", "training accuracy", "test accuracy")
+    ]
+
+
+def test_across_counts_failed_runs(diverged_epochs):
+    head, row = cells(tables.across(results_of(diverged_epochs), "test_accuracy_last"))
+    assert head[-2:] == ["failed without", "failed with"]
+    assert row[0] == "1000"
+    assert row[-2:] == ["2 of 2", "0 of 2"]  # one diverged, one predicts one class
+    assert row[1] == "10.00"  # one finite run: a mean, no interval
+
+
+def test_across_counts_a_low_accuracy_as_no_failure(diverged_epochs):
+    several = diverged_epochs.assign(classes=diverged_epochs.classes.replace(1, 2))
+    assert cells(tables.across(results_of(several), "test_accuracy_last"))[1][-2:] == ["1 of 2", "0 of 2"]
+
+
+def test_across_of_three_arms_counts_the_reference_s_failures_once(diverged_epochs):
+    rows = cells(tables.across(results_of(with_arms(diverged_epochs, "group")), "test_accuracy_last"))
+    assert [[row[0], *row[-2:]] for row in rows[1:]] == [
+        ["1000, with batch norm", "2 of 2", "0 of 2"],
+        ["1000, with group norm", "", "0 of 2"],
+    ]
+
+
+def test_networks_give_the_parameters_of_both_arms(epochs):
+    table = tables.networks(NETWORKS, results_of(epochs).study)
+    assert cells(table)[1:] == [
+        ["conv1", "Conv2d", "32 × 28 × 28", "320", "320"],
+        ["norm1", "BatchNorm2d", "32", "–", "64"],
+        ["linear2", "Linear", "10", "1,290", "1,290"],
+        ["in all", "", "", "1,610", "1,674"],
+    ]
+    assert table.caption.startswith("The two networks")
+
+
+def test_networks_of_three_arms_have_each_layer_once(epochs):
+    table = tables.networks(NETWORKS, results_of(with_arms(epochs, "group")).study)
+    assert [row[0] for row in table.rows] == ["conv1", "norm1", "linear2", "in all"]
+    assert table.rows[1][1:] == ["BatchNorm2d or GroupNorm", "32", "–", "64", "64"]
+    assert table.caption.startswith("The three networks")
+
+
+def test_splits_add_up():
+    rows = cells(tables.splits({"training": [25] * 10, "test": [13] * 10}, "digits"))
+    assert rows[1] == ["training", *["25"] * 10, "250"]
+    assert rows[2][-1] == "130"
+    assert (
+        "One test image is 0.77 percentage points" in tables.splits({"training": [25] * 10, "test": [13] * 10}, "mnist").caption
+    )
+
+
+def test_cost_counts_parameters_and_operations(epochs):
+    table = tables.cost(None, NETWORKS, results_of(epochs).study)
+    assert cells(table) == [
+        ["arm", "parameters", "million operations for an image"],
+        ["without batch norm", "1,610", "25.0"],
+        ["with batch norm", "1,674", "25.0"],
+    ]
+    assert "batch norm's own are not among them" in table.caption
+
+
+def test_cost_gives_the_rates_of_a_benchmark_and_a_dash_where_it_has_none(epochs):
+    rows = cells(tables.cost(BENCHMARK, NETWORKS, results_of(with_arms(epochs, "group")).study))
+    assert rows[1][3:] == ["100", "300"]  # medians of 100, 100 and of 400, 200
+    assert rows[2][3:] == ["50", "150"]
+    assert rows[3] == ["with group norm", "1,674", "25.0", "–", "–"]
+
+
+def test_table_is_read_by_its_headers_and_escapes_its_text():
+    soup = BeautifulSoup(tables.Table("t", "<b>", ["a", "b"], [["x", "<script>"]])._repr_html_(), "html.parser")
+    assert [th["scope"] for th in soup.find_all("th")] == ["col", "col", "row"]
+    assert soup.find("script") is None
+    assert soup.find(class_="scroll")["tabindex"] == "0"
+    assert soup.find("figcaption").get_text() == "<b>"
+
+
+def test_numbers_have_a_true_minus_and_none_before_zero():
+    assert number(Interval(-0.5, -1.25, 0.25, 3), 1, "+") == "−0.5\n[−1.2, +0.2]"
+    assert number(Interval(0.4, -0.01, 0.8, 3), 1) == "0.4\n[0.0, 0.8]"
+    assert number(Interval(np.nan, np.nan, np.nan, 0)) == "–"
+    assert [p_value(p) for p in (0.0234, 0.0004, np.nan)] == ["0.023", "< 0.001", "–"]
+    assert share(Interval(0.25, 0.07, 0.591, 8)) == "2 of 8\n[7%, 59%]"
+
+
+def test_test_table_has_interval_p_share_and_size():
+    (first, *_) = tables.tests(results_of(runs()), "test_accuracy_last").rows
+    rate, difference, p, adjusted, better, size, equal = first
+    assert rate == "0.001"
+    assert difference.startswith("+0.63")  # 0.6 to 0.67 points
+    assert "\nt [" in difference
+    assert (p, adjusted) == ("0.008", "0.023")  # 2 / 2^8, and three times that
+    assert better == "1.00\n[0.68, 1.00]"
+    assert float(size.splitlines()[0]) > 1
+    assert equal == "1.000"
+
+
+def test_test_table_of_four_arms_adjusts_over_all_of_them():
+    table = tables.tests(results_of(with_arms(runs(rates=(0.001,)), "group", "layer")), "train_loss_first")
+    assert [row[0] for row in table.rows] == [f"0.001, with {name} norm" for name in ("batch", "group", "layer")]
+    assert {(row[2], row[3]) for row in table.rows} == {("0.008", "0.023")}  # three contrasts, each 2 / 2^8
+    assert "each arm's minus that without a norm" in table.caption
+    assert "adjusted over the arms and rates" in table.caption
+
+
+def test_test_table_says_where_a_run_failed(diverged_epochs, epochs):
+    told = "At 1000 a run failed (ended as a constant: one class for every test image, or a loss that is not finite)"
+    assert told in tables.tests(results_of(diverged_epochs), "test_accuracy_last").caption
+    assert "failed" not in tables.tests(results_of(epochs), "test_accuracy_last").caption
+
+
+def test_claim_tables_give_verdicts_and_parts():
+    judged = judge(results_of(runs()))
+    rows = tables.claims(judged).rows
+    assert (rows[3][1:], rows[7][1:]) == (["supported", "3 of 3"], ["not tested", "–"])
+    parts = tables.parts(judged[3]).rows
+    assert [row[0] for row in parts] == [f"test accuracy of epoch 4 at {rate}" for rate in ("0.001", "0.005", "0.01")]
+    assert {(row[1], row[3], row[4], row[5]) for row in parts} == {("above 0", "0.023", "8 of 8", "yes")}
+
+
+def test_other_tables_are_of_every_rate():
+    results = results_of(runs())
+    assert [row[0] for row in tables.steadiness(results).rows] == ["0.001", "0.005", "0.01"]
+    assert [row[4] for row in tables.gaps(results).rows] == ["8", "8", "8"]
+    reached = tables.reached(results, {"none": 10.0, "batch": 20.0})
+    assert len(reached.rows) == 9
+    assert len(reached.columns) == len(reached.rows[0]) == 7
+    assert [row[1] for row in tables.best_rates(results).rows][:2] == ["0.001", "0.001"]
+
+
+def test_other_tables_are_of_every_arm_too():
+    results = results_of(with_arms(runs(), "group", "layer"))
+    for table in (tables.steadiness(results), tables.gaps(results)):
+        assert len(cells(table)) == 1 + 3 * 3
+        assert [row[0] for row in table.rows][:2] == ["0.001, with batch norm", "0.001, with group norm"]
+        assert [bool(row[1]) for row in table.rows] == [True, False, False] * 3
+    best = tables.best_rates(results).rows
+    assert [row[0] for row in best[4:]] == [f"difference, with {name} norm" for name in ("batch", "group", "layer")]
+
+
+def test_steadiness_gives_spread_fluctuation_and_failures():
+    head, row, *_ = cells(tables.steadiness(results_of(runs())))
+    assert head == ["rate", "spread without", "with", "fluctuation without", "with", "difference", "failed without", "with"]
+    # Without: from epoch 3 to epoch 4 it rises by 0.4 points in every seed, with: by 0.1.
+    assert [cell.split("\n")[0] for cell in row[3:]] == ["0.40", "0.10", "−0.30", "0 of 8", "0 of 8"]
+    assert row[1] == "0.02"  # of 0.00 to 0.07 points in steps of 0.01: 0.0245
+
+
+def test_reached_counts_runs_and_gives_medians_and_seconds():
+    cell = {("none", 0.001): {0: [(1, 0.9), (1, 0.981)], 1: [(1, 0.9), (1, 0.9)], 2: [(1, 0.9), (1, 0.981)]}}
+    cell |= {("batch", 0.001): {seed: [(1, 0.981), (1, 0.981)] for seed in range(3)}}
+    rows = tables.reached(results_of(make_epochs(cell)), {"none": 10.0, "batch": 20.0}).rows
+    assert rows[0][:5] == ["98.0% at 0.001", "2 of 3", "3 of 3", "2", "1"]
+    assert rows[0][5].startswith("−1.3")  # 1 minus 2, 3 and 2
+    assert rows[0][6].startswith("−3")  # 20 minus 20, 30 and 20
+    assert rows[1][1:5] == ["0 of 3", "0 of 3", "> 2", "> 2"]
+
+
+def test_reached_knows_no_seconds_of_an_arm_that_was_not_measured(epochs):
+    rows = tables.reached(results_of(with_arms(epochs, "group")), {"none": 10.0, "batch": 20.0}).rows
+    assert rows[0][0] == "98.0% at 0.001, with batch norm"
+    assert [row[6] == "–" for row in rows[:2]] == [False, True]
+
+
+def test_replay_tables_have_every_published_figure():
+    table = tables.replayed(original.beside(chain()))
+    assert len(table.rows) == 60
+    assert table.rows[0][:2] == ["0.001, without batch norm, epoch 1", "0.1943"]
+    assert table.rows[0][3] == "yes"
+    assert [row[1] for row in tables.replayed_test(original.beside_test(chain())).rows] == [
+        *("99.05", "99.15", "98.48", "98.97", "98.79", "99.17"),
+    ]
+
+
+def test_range_table_marks_usable_rates(span):
+    rows = cells(tables.rates(results_of(span)))
+    assert rows[0][1:4] == ["loss without", "accuracy without", "failed without"]
+    assert [row[2] for row in rows[1:]] == ["98.00 usable", "96.00", "10.00"]
+    assert rows[3][3].startswith("2 of 2\n[")
+
+
+def test_range_table_of_three_arms_has_a_row_for_each(span):
+    rows = cells(tables.rates(results_of(with_arms(span, "group"))))
+    assert rows[0] == ["rate, arm", "loss", "accuracy", "failed"]
+    assert [row[0] for row in rows[1:4]] == ["0.001, without a norm", "0.001, with batch norm", "0.001, with group norm"]
+    assert [row[1] for row in rows[1:4]] == ["0.1000", "0.1000", "0.1100"]
+
+
+@pytest.fixture
+def fresh_and_chain():
+    """Fresh starts at two rates, and the chain, as results."""
+    cell = {
+        (norm, rate): {s: [(0.1 + rate + 0.01 * s, 0.9)] * 10 for s in range(3)}
+        for norm in ("none", "batch")
+        for rate in (0.001, 0.005)
+    }
+    replayed = chain().assign(network="convnet", activation="relu", optimizer="adam", warmup=0, batch_size=100)
+    return results_of(make_epochs(cell)), contrasts.of(REPLAY, replayed)
+
+
+def test_effects_table_splits_the_chain_s_change(fresh_and_chain):
+    fresh, chained = fresh_and_chain
+    table = tables.effects([(name, original.effects(fresh, chained, name)) for name in original.SHOWN], REPLAY)
+    assert table.rows[0][0] == "training loss of epoch 1, 0.005, without batch norm"
+    assert table.rows[0][2].split("\n")[0] == "+0.0040"  # from 0.101 to 0.105, and so on
+    assert len(table.rows) == 6
+    assert "Means over 3 seeds" in table.caption
+
+
+def test_first_losses_are_published_replayed_and_fresh(fresh_and_chain):
+    fresh, chained = fresh_and_chain
+    first, *_ = cells(tables.first_losses(original.first_losses(chained, fresh)))[1:]
+    assert first == ["0.001, without batch norm", "0.1943", "0.1943", "0.1110"]  # medians: factor 1; seed 1

@@ -1,0 +1,127 @@
+import hashlib
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from bnlib.experiment.config import THREADS
+from bnlib.runs import environment
+from bnlib.system import paths
+
+CPUINFO = "processor\t: {n}\nmodel name\t: Some CPU\ncpu family\t: 6\nmodel\t\t: 106\nflags\t\t: {flags}\n"
+
+
+@pytest.fixture(autouse=True)
+def no_switches(monkeypatch):
+    for name in environment.SWITCHES:
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def processor(monkeypatch):
+    """Makes this a machine whose processor has the given flags."""
+
+    def flags(text: str) -> None:
+        said = dict(line.split("\t: ") for line in CPUINFO.format(n=0, flags=text).replace("\t\t", "\t").strip().splitlines())
+        monkeypatch.setattr(environment, "_cpuinfo", lambda: said)
+
+    return flags
+
+
+def test_instruction_set_is_the_one_that_torch_takes():
+    assert environment.machine()["instruction set"] == torch.backends.cpu.get_cpu_capability()
+
+
+@pytest.mark.parametrize("asked", ["avx2", "default", "nonsense"])
+def test_instruction_set_that_was_asked_for_is_the_one_that_torch_takes(asked, monkeypatch):
+    monkeypatch.setenv("ATEN_CPU_CAPABILITY", asked)
+    command = "import torch; print(torch.backends.cpu.get_cpu_capability())"
+    done = subprocess.run([sys.executable, "-c", command], capture_output=True, text=True, check=True)
+    assert environment.machine()["instruction set"] == done.stdout.strip()
+
+
+def test_less_than_the_processor_can_do_changes_what_is_said_of_the_machine(processor, monkeypatch):
+    processor("fma avx2 avx512f avx512vl avx512bw avx512dq")
+    before = environment.machine()
+    assert before["instruction set"] == "AVX512"
+    monkeypatch.setenv("ATEN_CPU_CAPABILITY", "avx2")
+    assert environment.machine()["instruction set"] == "AVX2"
+    assert environment.machine() != before
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [("sse2", "DEFAULT"), ("fma avx avx2", "AVX2"), ("fma avx2 avx512f avx512vl", "AVX2"), ("avx2", "DEFAULT")],
+)
+def test_instruction_set_follows_from_the_processor_s_flags(flags, expected, processor):
+    processor(flags)
+    assert environment.machine()["instruction set"] == expected
+
+
+@pytest.mark.parametrize("name", environment.SWITCHES)
+def test_every_switch_of_arithmetic_changes_what_is_said_of_the_machine(name, monkeypatch):
+    before = environment.machine()
+    assert before["switches"] == "none"
+    monkeypatch.setenv(name, "avx2")
+    assert environment.machine() != before
+    assert environment.machine()["switches"] == f"{name}=avx2"
+
+
+def test_switches_are_said_in_one_order_whatever_was_set_first(monkeypatch):
+    for name in ("MKL_CBWR", "ATEN_CPU_CAPABILITY"):
+        monkeypatch.setenv(name, "AVX2")
+    assert environment.machine()["switches"] == "ATEN_CPU_CAPABILITY=AVX2 MKL_CBWR=AVX2"
+
+
+def test_another_arithmetic_of_the_processor_changes_what_is_said_and_other_features_do_not(processor):
+    found = []
+    for flags in ("avx2 fma", "fma avx2 hypervisor", "avx2 fma amx_bf16"):
+        processor(flags)
+        found.append(environment.machine())
+    assert found[0] == found[1] != found[2]
+    assert found[0] | {"processor features": ""} == found[2] | {"processor features": ""}
+
+
+def test_sizes_of_caches_are_features(monkeypatch):
+    before = environment.machine()
+    monkeypatch.setattr(environment, "_caches", lambda: ["1K"])
+    said = environment.machine()
+    assert said["processor features"] != before["processor features"]
+    flags = sorted(environment._flags())
+    assert said["processor features"] == hashlib.sha256(" ".join([*flags, "1K"]).encode()).hexdigest()[:16]
+
+
+def test_processor_of_a_virtual_machine_is_told_by_its_numbers(processor):
+    processor("avx2")
+    assert environment.processor() == "Some CPU (family 6, model 106)"
+
+
+def test_first_processor_counts(tmp_path, monkeypatch):
+    text = CPUINFO.format(n=0, flags="avx2 fma") + "\n" + CPUINFO.format(n=1, flags="sse2")
+    (tmp_path / "cpuinfo").write_text(text)
+    monkeypatch.setattr(environment, "Path", lambda name: tmp_path / "cpuinfo")
+    assert environment._cpuinfo()["flags"] == "avx2 fma"
+
+
+def test_accelerator_is_named_where_one_is_used(monkeypatch):
+    monkeypatch.setattr(environment, "_accelerators", lambda: ["NVIDIA H100"])
+    assert environment.machine("cpu")["accelerator"] == "none"
+    assert environment.machine("cuda")["accelerator"] == environment.machine("auto")["accelerator"] == "NVIDIA H100"
+
+
+def test_threads_are_those_of_a_run():
+    assert environment.machine()["threads per run"] == str(THREADS)
+
+
+def test_version_of_torch_has_its_build():
+    assert environment.torch_version() == torch.__version__ == environment.machine()["torch"] == environment.versions()["torch"]
+
+
+def test_what_machine_it_is_is_told_without_torch():
+    command = (
+        "import sys; from bnlib.runs import environment; environment.machine(); environment.versions();"
+        "print('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", command], cwd=paths.ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
