@@ -15,7 +15,6 @@ from bnlib.experiment.study import Study
 from bnlib.system import files
 
 ACCURACY = "test_accuracy_last"
-LEVELS = ["learning_rate", "activation", "optimizer", "warmup", "batch_size", "network"]  # columns of cells, where they vary
 COLUMNS = list(Contrast.__annotations__)
 ENDS = [f"{who}{what}" for who in ("", "reference_") for what in ("median", "least", "most")]
 LOGARITHMS = ("estimate", "low", "high", "t_low", "t_high", *ENDS)  # what of the reach is averaged as logarithms
@@ -25,9 +24,14 @@ READ = {"keep_default_na": False, "na_values": [""], "dtype": {"arm": str, "stud
 
 
 def of(study: Study, epochs: pd.DataFrame) -> Results:
-    """The results of a study, from records that hold it."""
-    by = ["arm", *(factor for factor in LEVELS if factor in {"learning_rate", *study.factors} - set(study.reference)), "seed"]
-    runs = per_run(study.of(epochs), by, study.outcomes, study.epochs)
+    """The results of a study, from records that hold it.
+
+    Raises:
+        ValueError: its cells differ in more than the learning rate.
+    """
+    if others := set(study.factors) - {"learning_rate", *study.reference}:
+        raise ValueError(f"arms are compared at learning rates alone; name {', '.join(others)} in the reference, or hold it")
+    runs = per_run(study.of(epochs), ["arm", "learning_rate", "seed"], study.outcomes, study.epochs)
     runs.insert(0, "study", study.name)
     return _contrasted(study, runs)
 
@@ -187,6 +191,6 @@ def load(folder: Path) -> dict[str, Results]:
 
 
 def _part(study: Study, table: pd.DataFrame) -> pd.DataFrame:
-    """The rows of a study, without the columns that only others have."""
-    others = (set(OUTCOMES) - set(study.outcomes)) | (set(LEVELS[1:]) - set(study.factors))
+    """The rows of a study, without the outcomes that only others have."""
+    others = set(OUTCOMES) - set(study.outcomes)
     return table[table.study == study.name].drop(columns=others & set(table.columns)).reset_index(drop=True)

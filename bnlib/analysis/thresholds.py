@@ -72,9 +72,11 @@ def usable(runs: pd.DataFrame) -> dict[str, list[float]]:
 def largest(runs: pd.DataFrame, margin: float = USABLE) -> pd.DataFrame:
     """The largest usable rate of each arm, seed by seed: within `margin` of the best that this arm has with this seed.
 
+    A rate at which the run failed is not usable, however poor the best is.
+
     Returns:
-        Index seed, a column for each arm.
+        Index seed, a column for each arm; NaN where no rate is usable.
     """
-    accuracy = final_accuracy(runs)
-    good = accuracy.ge(accuracy.max(axis=1) - margin, axis=0)
+    accuracy, failed = final_accuracy(runs), runs.pivot(index=["arm", "seed"], columns="learning_rate", values="failed")
+    good = accuracy.ge(accuracy.max(axis=1) - margin, axis=0) & ~failed.fillna(True).astype(bool)
     return good.apply(lambda row: row.index[row].max(), axis=1).unstack("arm")

@@ -133,9 +133,11 @@ def load(folder: Path) -> Records:
             table = pd.read_csv(path, dtype=types, keep_default_na=False, na_values={} if name == "runs" else _numbers(columns))
         except ValueError as error:  # nothing in it, or no table
             raise UserError(f"{path} is not a table of records: {error}") from error
-        if list(table.columns)[: len(columns)] != columns or table.empty:
+        for factor in set(FACTORS) & set(columns) - set(table.columns):  # none when these were written: then at its default
+            table[factor] = RunConfig.model_fields[factor].default
+        if not set(columns) <= set(table.columns) or table.empty:
             raise UserError(f"{path} is not a table of records: its columns should be {','.join(columns)}")
-        tables.append(_whole(table))
+        tables.append(_whole(table if name == "runs" else table[columns]))
     return Records(*tables)
 
 

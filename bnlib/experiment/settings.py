@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Annotated, Literal
 
 import joblib
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator
@@ -63,9 +63,9 @@ def rates(value: str | Sequence[float]) -> tuple[float, ...]:
 
 def _rate(item: object) -> float:
     try:
-        return TypeAdapter(LearningRate).validate_python(item)
+        return TypeAdapter(Annotated[LearningRate, Field(ge=1e-12, le=1e12)]).validate_python(item)
     except ValidationError:
-        raise ValueError(f"{str(item)!r} is not a learning rate: a finite number above 0") from None
+        raise ValueError(f"{str(item)!r} is not a learning rate: a finite number above 0, from 1e-12 to 1e12") from None
 
 
 def read(variables: Mapping[str, str] = os.environ) -> Settings:
@@ -81,7 +81,8 @@ def read(variables: Mapping[str, str] = os.environ) -> Settings:
         first = error.errors()[0]
         name = str(first["loc"][0])
         reason = first["msg"].removeprefix("Value error, ")
-        raise UserError(f'{name.upper()}="{given[name]}": {reason[:1].lower()}{reason[1:]}') from None
+        said = " ".join(f'{name.upper()}="{given[name]}": {reason[:1].lower()}{reason[1:]}'.split())  # in one line
+        raise UserError(said) from None
 
 
 def worker_count() -> int:
@@ -100,6 +101,6 @@ def count(variable: str, default: int) -> int:
         UserError: it is not a whole number from 1 on.
     """
     text = os.environ.get(variable, str(default))
-    if not text.isdecimal() or int(text) < 1:
+    if not (text.isascii() and text.isdecimal() and len(text) < 10) or int(text) < 1:
         raise UserError(f'{variable}="{text}": should be a whole number from 1 on')
     return int(text)

@@ -140,15 +140,21 @@ class Study(BaseModel):
         return mine.assign(arm=arm)[arm.notna() & (mine.seed < self.seeds) & in_cells].reset_index(drop=True)
 
     def missing(self, epochs: pd.DataFrame) -> list[str]:
-        """What was asked for and is not in the records, a line for each arm and cell: which, and how many of its runs."""
+        """What was asked for and is not in the records, a line for each arm and cell: which, and how many of its runs.
+
+        A run is missing that has fewer epochs than were asked for, unless it diverged.
+        """
         lines, mine = [], self.of(epochs)
         for cell in self.cells:
-            rows = mine[_where(mine, cell)]
+            rows = mine[_where(mine, cell)] if len(mine) else mine
             for arm in self.arms:
-                there = rows[rows.arm == arm.name].seed.nunique()
-                if there < self.seeds and not self.held.get("later_rates"):
-                    where = ", ".join(f"{factor} {_written(level)}" for factor, level in cell.items())
-                    lines.append(f"{arm.label} at {where}: {self.seeds - there} of {self.seeds} runs")
+                runs = rows[rows.arm == arm.name]
+                there = set(runs.seed[(runs.epoch == self.epochs) | runs.train_loss.isna()])
+                if self.held.get("later_rates"):  # a chain that diverged has nothing at its later rates
+                    there |= set(mine.seed[(mine.arm == arm.name) & mine.train_loss.isna()])
+                if len(there) < self.seeds:
+                    where = ", ".join(f"{factor.replace('_', ' ')} {_written(level)}" for factor, level in cell.items())
+                    lines.append(f"{arm.label} at {where}: {self.seeds - len(there)} of {self.seeds} runs")
         return lines
 
     def _repr_html_(self) -> str:
@@ -164,7 +170,8 @@ class Study(BaseModel):
             "in all": f"{len(self.configs)} runs of {self.configs[0].all_epochs} epochs",
         }
         cells = "".join(f'<tr><th scope="row">{name}</th><td>{escape(text)}</td></tr>' for name, text in rows.items())
-        return f'<table class="study"><tbody>{cells}</tbody></table>'
+        caption = f"<caption>{escape(self.title or self.name)}: what is asked</caption>"
+        return f'<table class="study">{caption}<tbody>{cells}</tbody></table>'
 
 
 def _where(table: pd.DataFrame, levels: Mapping[str, Level]) -> pd.Series:

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 
 from bnlib.experiment.study import Study
 
+CONSTANT = "ended as a constant: one class for every test image, or a loss that is not finite"  # what a failed run did
+
 
 def plural(count: int, noun: str) -> str:
     """`1 seed`, `3 seeds`."""

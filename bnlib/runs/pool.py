@@ -44,15 +44,17 @@ def run(study: Study, data: Data) -> Records:
 
 
 def trained(config: RunConfig, data: Data) -> nn.Module:
-    """The network of a run with the weights that it was trained to, as far as the store has it, for evaluation.
+    """The network of a run with the weights that it was trained to, for evaluation.
 
     Raises:
-        UserError: the store has nothing of it.
+        UserError: the store has nothing of it, or it after another number of epochs: it keeps the latest weights alone.
     """
     (recipe,) = store.recipes([config], data.fingerprint)
     checkpoint = store.get(recipe)
     if checkpoint is None:
         raise UserError("the store has nothing of this run; do it first, with `pool.run`")
+    if not checkpoint.is_finished(config.all_epochs) or len(checkpoint.epochs) > config.all_epochs:
+        raise UserError(f"the store has this run after {len(checkpoint.epochs)} epochs alone; ask for so many")
     model = models.build(config)
     model.load_state_dict(checkpoint.model)
     return model.eval()
@@ -204,7 +206,8 @@ def _refuse_other_bits(recipe: Recipe) -> None:
                 f"a worker on {platform.node()} would give other bits: its {name} is {mine}, not {its}; "
                 "make it the same, restart a cluster's workers, and run again"
             )
-    if other := sorted(name for name in recipe.code | code if recipe.code.get(name) != code.get(name)):
+    code, asked = code | registry.own_code(recipe.config), recipe.code | recipe.own
+    if other := sorted(name for name in asked | code if asked.get(name) != code.get(name)):
         raise UserError(
             f"a worker on {platform.node()} has other code than this process ({', '.join(other)}): package files were edited "
             "since it started, or something was replaced in it; restart the kernel, and a cluster's workers, and run again"

@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
+from filelock import FileLock
 
-from bnlib import UserError
 from bnlib.experiment import registry
 from bnlib.experiment.config import RunConfig
 from bnlib.experiment.records import Epoch
@@ -23,6 +23,10 @@ DIGEST_BYTES = hashlib.sha256().digest_size  # an entry begins with the SHA-256 
 source.parts(loop.fit)  # reads the package's files now: one that is edited while runs go on is not the code that they run
 
 
+class AnotherRun(ValueError):
+    """An entry that was swapped or renamed: it is whole, but of another run."""
+
+
 @dataclass(frozen=True)
 class Recipe:
     """All that a run's bits hang on: its configuration, the fingerprint of its data, the machine, the code that it uses."""
@@ -31,7 +35,7 @@ class Recipe:
     data: str
     machine: dict[str, str]
     code: dict[str, str]  # of each function and class of the package, by name, the SHA-256 of its source
-    own: dict[str, str]  # the same of what a notebook registered
+    own: dict[str, str]  # a fingerprint of what a notebook registered, by factor
 
     @property
     def name(self) -> str:
@@ -54,13 +58,13 @@ def recipes(configs: Iterable[RunConfig], data: str) -> list[Recipe]:
     """What each run hangs on here and now.
 
     Raises:
-        UserError: the source of something that a notebook registered is not to be had.
+        UserError: what a notebook registered has no fingerprint.
     """
     codes, machines, made = {}, {}, []
     for config in configs:
         levels = tuple(getattr(config, factor) for factor in registry.ALL)
         if levels not in codes:
-            codes[levels] = code(config), own_code(config)
+            codes[levels] = code(config), registry.own_code(config)
         if config.device not in machines:
             machines[config.device] = environment.machine(config.device)
         made.append(Recipe(config, data, machines[config.device], *codes[levels]))
@@ -69,19 +73,7 @@ def recipes(configs: Iterable[RunConfig], data: str) -> list[Recipe]:
 
 def code(config: RunConfig) -> dict[str, str]:
     """The source of what a run uses of the package: the loop, its network, its own norm and its own optimizer."""
-    return source.parts(loop.fit, *registry.used(config, own=False))
-
-
-def own_code(config: RunConfig) -> dict[str, str]:
-    """The source of what a run uses that a notebook registered; it is to be had only where that was done.
-
-    Raises:
-        UserError: it is not to be had there either.
-    """
-    try:
-        return source.parts(*registry.used(config, own=True))
-    except ValueError as error:
-        raise UserError(f"{error}: define it in a cell of a notebook or in a file") from None
+    return source.parts(loop.fit, *registry.used(config))
 
 
 def get(recipe: Recipe) -> Checkpoint | None:
@@ -93,11 +85,13 @@ def _read(recipe: Recipe) -> Checkpoint | None:
     path = _path(recipe)
     try:
         return unpacked(path.read_bytes(), recipe.name)
-    except FileNotFoundError:
+    except (OSError, AnotherRun):  # none, or one that cannot be read now, or that lies under a wrong name
         return None
     except MemoryError:
         raise  # the entry may be whole
-    except Exception:  # what is not what `put` wrote can fail to load in any way
+    except Exception as error:  # what is not what `put` wrote can fail to load in any way
+        if "alloc" in str(error):  # torch's own want of memory
+            raise MemoryError(str(error)) from error
         with contextlib.suppress(OSError):  # a store that cannot be written
             path.unlink(missing_ok=True)
         return None
@@ -113,7 +107,8 @@ def unpacked(entry: bytes, name: str) -> Checkpoint:
     """The checkpoint in an entry, on the CPU.
 
     Raises:
-        ValueError: the entry is damaged, of another run than `name`, or without epochs. Whatever `torch.load` raises, where it
+        AnotherRun: the entry is not of the run `name`.
+        ValueError: it is damaged, or has no epochs. Whatever `torch.load` raises, where it
         is
             whole but none of ours.
     """
@@ -122,8 +117,10 @@ def unpacked(entry: bytes, name: str) -> Checkpoint:
         raise ValueError("damaged")
     state = torch.load(io.BytesIO(content), weights_only=True, map_location="cpu")
     epochs = tuple(Epoch(**epoch) for epoch in state["epochs"])
-    if state["run"] != name or [epoch.epoch for epoch in epochs] != list(range(1, len(epochs) + 1)) or not epochs:
-        raise ValueError("another run's, or none")
+    if state["run"] != name:
+        raise AnotherRun(state["run"])
+    if not epochs or [epoch.epoch for epoch in epochs] != list(range(1, len(epochs) + 1)):
+        raise ValueError("epochs are missing")
     return Checkpoint(epochs, state["model"], state["optimizer"])
 
 
@@ -132,9 +129,12 @@ def put(recipe: Recipe, checkpoint: Checkpoint) -> None:
 
     One with more stays: somebody else, a notebook perhaps, has taken the same run further meanwhile.
     """
-    kept = _read(recipe)
-    if kept is None or len(kept.epochs) < len(checkpoint.epochs):
-        files.write(_path(recipe), packed(checkpoint, recipe.name))
+    path = _path(recipe)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(path.parent / ".lock"):  # else a shorter run that was read before could be written after
+        kept = _read(recipe)
+        if kept is None or len(kept.epochs) < len(checkpoint.epochs):
+            files.write(path, packed(checkpoint, recipe.name))
 
 
 def packed(checkpoint: Checkpoint, name: str) -> bytes:

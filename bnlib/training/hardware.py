@@ -8,6 +8,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -60,6 +61,18 @@ def exact_arithmetic() -> Iterator[None]:
             yield
     finally:
         torch.set_num_threads(before)
+
+
+@contextlib.contextmanager
+def seeded(seed: int, epoch: int, device: str) -> Iterator[None]:
+    """A block whose random numbers (of torch) depend on (seed, epoch) alone: where a network draws some, in dropout perhaps.
+
+    So they are the same whether a run goes on or is done at once, and whatever its process did before.
+    """
+    state = int(np.random.SeedSequence((seed, epoch, 1)).generate_state(1, np.uint64)[0] >> 1)
+    with torch.random.fork_rng(devices=[torch.cuda.current_device()] if device == "cuda" else []):
+        torch.manual_seed(state)
+        yield
 
 
 @functools.cache

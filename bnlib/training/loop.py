@@ -78,7 +78,8 @@ def fit(config: RunConfig, data: Data, checkpoint: Checkpoint | None = None) -> 
                 optimizer = optimizers.make(model, rate, config)
                 step = make_step(model, optimizer, train, config)
             began = time.perf_counter()
-            loss, accuracy = train_epoch(step, train, config, len(done) + 1)
+            with hardware.seeded(config.seed, len(done) + 1, config.device):
+                loss, accuracy = train_epoch(step, train, config, len(done) + 1)
             seconds = time.perf_counter() - began
             tested = evaluate(model, test.images, test.labels, precision=config.precision)
             measured = (loss, accuracy, tested.loss, tested.accuracy, tested.classes)

@@ -317,3 +317,10 @@ def test_absent_or_damaged_contrasts_say_what_to_run(name, text, epochs, tmp_pat
     (tmp_path / name).unlink() if text is None else (tmp_path / name).write_text(text)
     with pytest.raises(UserError, match="has no contrasts that can be read; `make report` makes them again"):
         contrasts.load(tmp_path)
+
+
+def test_cells_that_differ_in_more_than_the_rate_are_refused(epochs):
+    study = results_of(epochs).study
+    wider = study.model_copy(update={"factors": study.factors | {"batch_size": (50, 100)}})
+    with pytest.raises(ValueError, match="name batch_size in the reference, or hold it"):
+        contrasts.of(wider, epochs)

@@ -58,3 +58,11 @@ def test_wider_margin_reaches_further(span):
 
 def test_diverged_run_counts_as_chance(span):
     assert thresholds.final_accuracy(results_of(span).runs).loc["none"][1.0].tolist() == [0.1, 0.1]
+
+
+def test_arm_that_fails_at_every_rate_has_no_usable_one():
+    failing = {("none", rate): {0: [(2.3, 0.1)]} for rate in (0.01, 0.1)}
+    fine = {("batch", rate): {0: [(0.1, accuracy)]} for rate, accuracy in ((0.01, 0.9), (0.1, 0.5))}
+    largest = thresholds.largest(results_of(make_epochs(failing | fine)).runs)
+    assert largest["batch"].tolist() == [0.01]
+    assert largest["none"].isna().all()

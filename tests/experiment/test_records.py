@@ -136,3 +136,12 @@ def test_diverged_epoch_is_one_without_a_finite_loss():
     nan, good = (Epoch(1, loss, 0.5, 0.5, 0.5, 3, 1.0) for loss in (np.nan, 0.5))
     assert nan.diverged
     assert not good.diverged
+
+
+def test_records_from_before_a_factor_was_added_have_it_at_its_default(tmp_path):
+    made = collect(run("batch"))
+    records.save(made, tmp_path)
+    for name in ("epochs", "timing"):
+        table = pd.read_csv(tmp_path / f"{name}.csv", keep_default_na=False)
+        table.drop(columns="warmup").to_csv(tmp_path / f"{name}.csv", index=False)
+    pd.testing.assert_frame_equal(records.load(tmp_path).epochs, made.epochs)

@@ -7,6 +7,7 @@ import pytest
 from pydantic import ValidationError
 from torch import nn
 
+from bnlib import UserError
 from bnlib.experiment import registry
 from bnlib.experiment.config import LEVELS, RunConfig
 from bnlib.system import paths
@@ -40,7 +41,7 @@ def test_registered_code_is_a_level_like_any_other(norms):
         return nn.GroupNorm(channels // 2, channels)
 
     assert LEVELS["norm"]["pairs"] == "norm of pairs"
-    assert registry.used(config(norm="pairs"), own=True) == [pairs]
+    assert set(registry.own_code(config(norm="pairs"))) == {"norm"}
     assert models.build(config(norm="pairs")).norm1.num_groups == 16
     with pytest.raises(ValidationError, match=r"known: .*pairs"):
         config(norm="other")
@@ -67,11 +68,27 @@ def test_cell_that_is_run_again_replaces_what_it_registered(norms):
 def test_run_uses_the_code_of_its_levels(norms):
     asked = {"activation": "leaky_relu", "optimizer": "sgd"}
     shared = {models.ConvNet, models.leaky_relu, optimizers.sgd}
-    assert set(registry.used(config(norm="group", **asked), own=False)) == shared | {norms["group"]}
-    assert registry.used(config(norm="group", **asked), own=True) == []
+    assert set(registry.used(config(norm="group", **asked))) == shared | {norms["group"]}
+    assert registry.own_code(config(norm="group", **asked)) == {}
     models.norm("mine")(nn.Identity)
-    assert set(registry.used(config(norm="mine", **asked), own=False)) == shared
-    assert registry.used(config(norm="mine", **asked), own=True) == [nn.Identity]
+    assert set(registry.used(config(norm="mine", **asked))) == shared
+    assert set(registry.own_code(config(norm="mine", **asked))) == {"norm"}
+
+
+@pytest.mark.parametrize("name", ["", "a b", "x\n", "é/"])
+def test_name_that_would_spoil_a_table_or_a_file_name_is_refused(name, norms):
+    with pytest.raises(ValueError, match="a name is of letters, digits"):
+        models.norm(name)
+
+
+def test_code_that_cannot_be_sent_is_one_line(norms):
+    import threading
+
+    lock = threading.Lock()
+    models.norm("mine")(lambda channels: lock)
+    for tell in (registry.packed, registry.own_code):
+        with pytest.raises(UserError, match="'mine'"):
+            tell(config(norm="mine"))
 
 
 def test_package_s_own_code_does_not_travel(norms):

@@ -24,6 +24,7 @@ from bnlib.system import paths
         ("ARMS", "batch none batch", "names two to six norms, each once"),
         ("ARMS", " ".join(LEVELS["norm"]), "names two to six norms, each once"),
         ("ARMS", "none bach", "'bach' is no norm; known: none, batch, group, layer"),
+        ("LEARNING_RATES", "1e-320", "'1e-320' is not a learning rate: a finite number above 0, from 1e-12"),
         ("EPOCHS", "0", "greater than or equal to 1"),
         ("EPOCHS", "1e-3", "valid integer"),
         ("SEEDS", "0", "greater than or equal to 1"),
@@ -66,7 +67,7 @@ def test_rates_survive_being_written(rates):
     assert read({"LEARNING_RATES": " ".join(map(rate_name, rates))}).learning_rates == tuple(sorted(set(rates)))
 
 
-@pytest.mark.parametrize("text", ["0", "-1", "x", "1.5", ""])
+@pytest.mark.parametrize("text", ["0", "-1", "x", "1.5", "", "٣", "9" * 5000])
 def test_wrong_workers_is_one_line(text, monkeypatch):
     monkeypatch.setenv("WORKERS", text)
     with pytest.raises(UserError, match=f'WORKERS="{text}": should be a whole number from 1 on'):

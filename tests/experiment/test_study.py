@@ -156,16 +156,16 @@ def test_records_of_other_studies_arms_and_cells_are_left_out():
 
 
 def test_nothing_is_missing_where_every_run_is_there():
-    assert ask().missing(every()) == []
+    assert ask(epochs=1).missing(every()) == []
 
 
 def test_what_is_missing_is_named():
     epochs = every()
     gone = (epochs.norm == "batch") & (epochs.learning_rate == 0.01) & (epochs.seed == 1)
-    assert ask().missing(epochs[~gone]) == ["with batch norm at learning_rate 0.01: 1 of 2 runs"]
-    assert ask().missing(epochs[epochs.learning_rate == 0.001]) == [
-        "without batch norm at learning_rate 0.01: 2 of 2 runs",
-        "with batch norm at learning_rate 0.01: 2 of 2 runs",
+    assert ask(epochs=1).missing(epochs[~gone]) == ["with batch norm at learning rate 0.01: 1 of 2 runs"]
+    assert ask(epochs=1).missing(epochs[epochs.learning_rate == 0.001]) == [
+        "without batch norm at learning rate 0.01: 2 of 2 runs",
+        "with batch norm at learning rate 0.01: 2 of 2 runs",
     ]
 
 
@@ -236,3 +236,15 @@ def test_notebook_shows_what_is_asked():
     ):
         assert text in shown
     assert "8 runs of 3 epochs" in shown
+
+
+def test_missing_runs_of_a_chain_and_missing_epochs_are_said():
+    chain = studies.replay(seeds=2, epochs=2, dataset="mnist")
+    made = {(norm, rate): {s: [(0.1, 0.9)] * 2 for s in range(2)} for norm in ("none", "batch") for rate in CHAIN}
+    whole = make_epochs(made, study="replay")
+    assert chain.missing(whole) == []
+    assert len(chain.missing(whole[whole.seed == 0])) == 6
+    gone = chain.missing(whole[(whole.norm == "none") | (whole.seed == 0)])
+    assert gone[0] == "with batch norm at learning rate 0.001: 1 of 2 runs"
+    short = whole[(whole.epoch == 1) | (whole.norm == "batch")]
+    assert [line.partition(" at ")[0] for line in chain.missing(short)] == ["without batch norm"] * 3

@@ -208,3 +208,43 @@ def report(folder: str, scheduler: str, epochs: str) -> None:
     result = make(Path(folder), **SOON | {"EPOCHS": epochs, "SCHEDULER": scheduler})
     print(result.stdout, result.stderr)
     sys.exit(result.returncode)
+
+
+SCRIPT = """
+from torch import nn
+from bnlib.experiment.study import Study
+from bnlib.runs import pool
+from bnlib.training import data, models
+
+FACTOR = 0.5
+
+class Mine(nn.Module):
+    def __init__(self, channels):
+        super().__init__()
+
+    def forward(self, x):
+        return FACTOR * x
+
+if __name__ == "__main__":
+    models.norm("mine")(Mine)
+    asked = {"factors": {"norm": ("none", "mine"), "learning_rate": (0.001,)}, "reference": {"norm": "none"}}
+    study = Study(name="own", notebook="", seeds=1, epochs=1, held={"dataset": "digits"}, **asked)
+    print(pool.run(study, data.load("digits")).epochs[["norm", "train_loss"]].to_csv(index=False))
+"""
+
+
+@pytest.mark.long
+def test_norm_of_somebody_s_own_is_trained_on_a_cluster_to_the_same_bits(scheduler, tmp_path):
+    script = tmp_path / "own.py"
+    script.write_text(SCRIPT)
+
+    def run(folder: str, address: str) -> str:
+        places = {"BNLIB_CACHE": str(tmp_path / folder), "SCHEDULER": address, "PYTHONPATH": str(paths.ROOT)}
+        done = subprocess.run([sys.executable, script], env=os.environ | places, capture_output=True, text=True, check=True)
+        return done.stdout
+
+    with worker(tmp_path / "one", scheduler):
+        until(lambda: not _no_workers(scheduler))
+        far = run("far", scheduler)
+    assert "mine," in far
+    assert run("near", "") == far

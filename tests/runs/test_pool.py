@@ -209,11 +209,11 @@ def test_shorter_run_is_the_beginning_of_the_stored_one(digits, trained):
 
 def test_damaged_entry_is_computed_again(digits, trained):
     whole = table(run_all(configs(), digits))
-    damaged = sorted(paths.store().iterdir())[0]
+    damaged = sorted(paths.store().glob("*.pt"))[0]
     damaged.write_bytes(damaged.read_bytes()[:-1])
     pd.testing.assert_frame_equal(table(run_all(configs(), digits)), whole, check_exact=True)
     assert trained() == [1] * 5
-    assert len(list(paths.store().iterdir())) == len(whole)
+    assert len(list(paths.store().glob("*.pt"))) == len(whole)
 
 
 def test_runs_are_never_trained_in_this_process(digits, monkeypatch, processes):
@@ -329,6 +329,29 @@ def test_own_network_and_optimizer_are_trained(digits, own_level, processes):
         made = pool.run(asked, digits).epochs
         assert list(made[factor]) == list(levels)
         assert made.train_loss.nunique() == 2
+
+
+def test_noise_of_own_code_is_the_seed_s_and_the_epoch_s(digits, own_level, monkeypatch, tmp_path):
+    """A run with dropout is done at once, and in parts after another run."""
+
+    @models.norm(own_level)
+    class Dropout(nn.Dropout):
+        def __init__(self, channels):
+            super().__init__(0.5)
+
+    first, second = (studies.each_rate(0.001, arms=("none", own_level), seeds=2, dataset="digits", epochs=2).configs)[1::2]
+    at_once = table(run_all([second], digits))
+    monkeypatch.setenv("BNLIB_CACHE", str(tmp_path / "other"))
+    run_all([first], digits)
+    run_all([second.model_copy(update={"epochs": 1})], digits)
+    pd.testing.assert_frame_equal(table(run_all([second], digits)), at_once, check_exact=True)
+
+
+def test_trained_network_of_other_epochs_is_refused(digits):
+    (config, *_) = configs(seeds=1, epochs=2)
+    run_all([config], digits)
+    with pytest.raises(UserError, match="after 2 epochs alone; ask for so many"):
+        pool.trained(config.model_copy(update={"epochs": 1}), digits)
 
 
 def test_package_s_own_names_cannot_be_taken():

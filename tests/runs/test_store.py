@@ -39,7 +39,7 @@ def checkpoint():
 def entry(checkpoint):
     """The file of a stored checkpoint."""
     store.put(recipe(), checkpoint)
-    (path,) = paths.store().iterdir()
+    (path,) = paths.store().glob("*.pt")
     return path
 
 
@@ -143,7 +143,7 @@ def test_entry_that_cannot_be_written_leaves_the_one_before(entry, checkpoint, m
     before = entry.read_bytes()
     with pytest.raises(OSError, match="No space left on device"):
         store.put(recipe(), Checkpoint(checkpoint.epochs * 2, checkpoint.model, checkpoint.optimizer))
-    assert [path.read_bytes() for path in paths.store().iterdir()] == [before]
+    assert [path.read_bytes() for path in paths.store().glob("*.pt")] == [before]
 
 
 def test_entry_with_more_epochs_stays(entry, checkpoint):
@@ -153,13 +153,15 @@ def test_entry_with_more_epochs_stays(entry, checkpoint):
 
 
 def test_entry_that_does_not_fit_into_memory_is_not_thrown_away(entry, monkeypatch):
-    def small(*arguments, **options):
-        raise MemoryError
+    for error in (MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")):
 
-    monkeypatch.setattr(torch, "load", small)
-    with pytest.raises(MemoryError):
-        store.get(recipe())
-    assert entry.exists()
+        def small(*arguments, error=error, **options):
+            raise error
+
+        monkeypatch.setattr(torch, "load", small)
+        with pytest.raises(MemoryError):
+            store.get(recipe())
+        assert entry.exists()
 
 
 def test_damaged_entry_of_a_store_that_cannot_be_written_is_passed_over(entry, monkeypatch):
@@ -182,7 +184,7 @@ def test_entry_under_another_run_s_name_is_refused(entry, checkpoint):
     assert store.get(recipe()) is None
 
 
-def test_swapped_entries_are_refused(entry, checkpoint):
+def test_swapped_entries_are_refused_and_not_lost(entry, checkpoint):
     other = changed(norm="none")
     mine, its = entry, entry.with_name(f"{other.name}.pt")
     swapped = entry_of(checkpoint.epochs, checkpoint, other.name), mine.read_bytes()
@@ -190,6 +192,19 @@ def test_swapped_entries_are_refused(entry, checkpoint):
         path.write_bytes(content)
     assert store.get(recipe()) is None
     assert store.get(other) is None
+    for path, content in zip((its, mine), swapped, strict=True):
+        path.write_bytes(content)
+    assert store.get(recipe())
+    assert store.get(other)
+
+
+def test_entry_that_cannot_be_read_just_now_is_not_thrown_away(entry, monkeypatch):
+    def refused(path):
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr(files.Path, "read_bytes", refused)
+    assert store.get(recipe()) is None
+    assert entry.exists()
 
 
 def test_entry_without_epochs_or_with_a_gap_is_refused(entry, checkpoint):

@@ -3,13 +3,12 @@
 from collections.abc import Iterator, Sequence
 
 from bnlib.analysis.claims import Claim
-from bnlib.analysis.results import FAILED as FAILURES
-from bnlib.analysis.results import LEARNED, WITHIN, Contrast, Results
+from bnlib.analysis.results import FAILED, LEARNED, WITHIN, Contrast, Results
 from bnlib.analysis.statistics import ALPHA
 from bnlib.experiment.config import DATASETS, rate_name
 from bnlib.experiment.outcomes import OUTCOMES, TABLE
 from bnlib.experiment.study import Arm, Study
-from bnlib.page.prose.phrases import FAILED, at, by_sign, capital, compared, failing, failures, in_full, is_pair, noun
+from bnlib.page.prose.phrases import DEFINED, at, by_sign, capital, compared, failing, failures, in_full, is_pair, noun
 from bnlib.page.words import listing, plural
 
 SPEED, ACCURACY = "train_loss_first", "test_accuracy_last"
@@ -76,8 +75,8 @@ def stability(results: Results, rate: float | None = None) -> str:
     rates = [found for found in failing(results) if rate in (None, found)]
     if not rates:
         runs = results.runs if rate is None else results.runs[results.runs.learning_rate == rate]
-        return f"No run {FAILED} (0 of {len(runs)})."
-    told = [f"At {rate_name(r)}, {failures(results, r)} {'failed' if i else FAILED}." for i, r in enumerate(rates)]
+        return f"No run {DEFINED} (0 of {len(runs)})."
+    told = [f"At {rate_name(r)}, {failures(results, r)} {'failed' if i else DEFINED}." for i, r in enumerate(rates)]
     for r in rates:
         told += [_chance(results, r, several=len(rates) > 1), _without_failures(results, r)]
     return " ".join(filter(None, told))
@@ -85,7 +84,7 @@ def stability(results: Results, rate: float | None = None) -> str:
 
 def _chance(results: Results, rate: float, several: bool) -> str:
     """That arms may fail unequally often by chance, where that is so; `several`: there are other rates with failures."""
-    open_ = [c for c in results.find("failed", rate=rate, kind=FAILURES) if ALPHA <= c.p < 1]
+    open_ = [c for c in results.find("failed", rate=rate, kind=FAILED) if ALPHA <= c.p < 1]
     here = f" at {rate_name(rate)}" if several else ""
     if not open_:
         return ""

@@ -8,7 +8,7 @@ from bnlib.analysis.results import CHANGE, Results
 from bnlib.analysis.statistics import ALPHA, enough
 from bnlib.experiment.config import CHAIN, rate_name
 from bnlib.experiment.outcomes import OUTCOMES, SETTLED
-from bnlib.page.prose.phrases import FAILED, capital, failures, of_arm
+from bnlib.page.prose.phrases import DEFINED, capital, failures, of_arm
 from bnlib.page.words import listing
 
 RATES = tuple(sorted(CHAIN))
@@ -63,7 +63,7 @@ def _failed(results: Results, rates: Sequence[float]) -> str:
     arms = [arm for name in (REFERENCE, ARM) for arm in results.study.arms if arm.name == name]
     counts = listing([f"at {rate_name(rate)}, {failures(results, rate, arms)}" for rate in rates])
     left_out = "A failed run has no fluctuation to measure: its pair is counted here and nowhere else."
-    return f"{capital(counts)} {FAILED}. {left_out}"
+    return f"{capital(counts)} {DEFINED}. {left_out}"
 
 
 def _printed_fluctuation(rates: Sequence[float]) -> str:

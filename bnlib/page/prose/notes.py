@@ -8,7 +8,7 @@ from bnlib.analysis.results import Results
 from bnlib.analysis.statistics import enough
 from bnlib.experiment.config import DATASETS, rate_name
 from bnlib.experiment.study import Study
-from bnlib.page.prose.phrases import FAILED, adjusted, at, is_pair, noun
+from bnlib.page.prose.phrases import DEFINED, adjusted, at, is_pair, noun
 from bnlib.page.words import plural
 
 PRECISIONS = {"fp32": "32-bit floats (fp32)", "bf16": "matrix products in bfloat16 (bf16)"}
@@ -74,7 +74,7 @@ def chains_done(results: Results) -> str:
 
 
 def _failed(count: int) -> str:
-    return f"{count} {FAILED if count else 'failed'}"
+    return f"{count} {DEFINED if count else 'failed'}"
 
 
 def method(study: Study) -> str:

@@ -7,10 +7,9 @@ from bnlib.analysis.statistics import Interval
 from bnlib.experiment.config import rate_name
 from bnlib.experiment.outcomes import OUTCOMES
 from bnlib.experiment.study import Arm, Study
-from bnlib.page.words import listing, plural
+from bnlib.page.words import CONSTANT, listing, plural
 
-CONSTANT = "ended as a constant: one class for every test image, or a loss that is not finite"
-FAILED = f"failed, that is, {CONSTANT}"  # said where a place first speaks of it
+DEFINED = f"failed, that is, {CONSTANT}"  # said where a place first speaks of it
 
 
 def is_pair(study: Study) -> bool:

@@ -7,8 +7,8 @@ import numpy as np
 from bnlib.analysis import thresholds
 from bnlib.analysis.results import REACH, Contrast, Results
 from bnlib.experiment.config import rate_name
-from bnlib.page.prose.phrases import CONSTANT, at, count, is_pair
-from bnlib.page.words import listing, plural
+from bnlib.page.prose.phrases import at, count, is_pair
+from bnlib.page.words import CONSTANT, listing, plural
 
 
 def reach(results: Results) -> str:

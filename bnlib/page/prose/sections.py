@@ -11,7 +11,7 @@ from bnlib.experiment.config import CHAIN, rate_name
 from bnlib.experiment.outcomes import OUTCOMES, SETTLED, THRESHOLDS
 from bnlib.experiment.study import Study
 from bnlib.page.prose.phrases import (
-    FAILED,
+    DEFINED,
     adjusted,
     amount,
     at,
@@ -98,7 +98,7 @@ def steady(results: Results) -> str:
     """Which arm's test accuracy moves less from epoch to epoch."""
     how = where(results, "fluctuation", "less", "more", "no differently that can be shown")
     told = f"from epoch {SETTLED} on test accuracy fluctuates {how}"
-    return f"**{compared(results.study, told)}.** {capital(failures(results))} {FAILED}."
+    return f"**{compared(results.study, told)}.** {capital(failures(results))} {DEFINED}."
 
 
 def own_rates(results: Results) -> str:

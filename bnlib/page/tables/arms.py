@@ -11,8 +11,8 @@ from bnlib.analysis.results import OWN, Results
 from bnlib.experiment.config import CLASSES, rate_name
 from bnlib.experiment.outcomes import OUTCOMES, TABLE
 from bnlib.experiment.study import Study
-from bnlib.page.tables.table import FAILED, Table, both, columns, compared, heads, interval, long_columns
-from bnlib.page.words import minus
+from bnlib.page.tables.table import Table, both, columns, compared, heads, interval, long_columns
+from bnlib.page.words import CONSTANT, minus
 
 COUNTS = {2: "two", 3: "three", 4: "four", 5: "five", 6: "six"}
 
@@ -44,7 +44,7 @@ def across(results: Results, outcome_name: str) -> Table:
             rows.append([head, *compared(results, outcome_name, rate, arm), *both(study, arm, failed)])
     caption = (
         f"{outcome.title(study.epochs).capitalize()} ({outcome.unit}) at each learning rate: mean over seeds with its 95% "
-        f"interval, and the paired difference. The last columns count the runs that failed ({FAILED})."
+        f"interval, and the paired difference. The last columns count the runs that failed ({CONSTANT})."
     )
     named = ["learning rate", *long_columns(study), *(f"failed {name}" for name in columns(study))]
     return Table(f"across-{outcome.column.replace('_', '-')}", caption, named, rows)

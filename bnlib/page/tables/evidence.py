@@ -12,7 +12,6 @@ from bnlib.analysis.thresholds import Reached
 from bnlib.experiment.config import rate_name
 from bnlib.experiment.outcomes import OUTCOMES, SETTLED
 from bnlib.page.tables.table import (
-    FAILED,
     Table,
     both,
     columns,
@@ -24,7 +23,7 @@ from bnlib.page.tables.table import (
     p_value,
     share,
 )
-from bnlib.page.words import listing, versus
+from bnlib.page.words import CONSTANT, listing, versus
 
 
 def tests(results: Results, outcome_name: str) -> Table:
@@ -51,8 +50,8 @@ def tests(results: Results, outcome_name: str) -> Table:
     if results.runs.failed.any():
         failed = sorted(results.runs.learning_rate[results.runs.failed].unique())
         caption += (
-            f" At {listing([rate_name(rate) for rate in failed])} a run failed ({FAILED}): t, size and equality suppose normal "
-            "differences, which these are not, and the mean is of two kinds of pairs; read there in how many pairs "
+            f" At {listing([rate_name(rate) for rate in failed])} a run failed ({CONSTANT}): t, size and equality suppose "
+            "normal differences, which these are not, and the mean is of two kinds of pairs; read there in how many pairs "
             f"{better} is better."
         )
     return Table(f"tests-{outcome_name.replace('_', '-')}", caption, named, rows)
@@ -115,7 +114,7 @@ def steadiness(results: Results) -> Table:
     caption = (
         "Standard deviation of the last test accuracy between seeds; mean size of the change of test accuracy from one epoch "
         f"to the next from epoch {SETTLED} on, with its 95% interval, and its paired difference with its "
-        f"own; share of runs that failed ({FAILED}), with its Wilson interval. All but that "
+        f"own; share of runs that failed ({CONSTANT}), with its Wilson interval. All but that "
         "share in percentage points. A failed run has no fluctuation, and its pair no difference."
     )
     reference, arm = columns(study)

@@ -10,8 +10,8 @@ from bnlib.analysis.results import Results
 from bnlib.experiment.config import CHAIN, rate_name
 from bnlib.experiment.outcomes import OUTCOMES
 from bnlib.experiment.study import Study
-from bnlib.page.tables.table import FAILED, Table, interval, share
-from bnlib.page.words import plural, short
+from bnlib.page.tables.table import Table, interval, share
+from bnlib.page.words import CONSTANT, plural, short
 
 LOSS, ACCURACY = OUTCOMES["train_loss_last"], OUTCOMES["test_accuracy_last"]  # how losses and accuracies are written
 
@@ -112,7 +112,7 @@ def rates(results: Results) -> Table:
     caption = (
         f"Runs of {plural(study.epochs, 'epoch')}, {plural(study.seeds, 'seed')}: mean training loss of "
         "the last epoch (nats, of the runs that stayed finite), mean test accuracy (%, a diverged run counting with "
-        f"{thresholds.CHANCE:.0%}), and the share of runs that failed ({FAILED}) with its Wilson interval. Usable: "
+        f"{thresholds.CHANCE:.0%}), and the share of runs that failed ({CONSTANT}) with its Wilson interval. Usable: "
         f"within {100 * thresholds.USABLE:g} point of the arm's best rate."
     )
     return Table("range", caption, columns, rows)

@@ -11,8 +11,6 @@ from bnlib.experiment.outcomes import OUTCOMES, Outcome
 from bnlib.experiment.study import Study
 from bnlib.page.words import minus, short
 
-FAILED = "ended as a constant: one class for every test image, or a loss that is not finite"
-
 
 class Table(NamedTuple):
     """A table under its caption; the first cell of each row is its header."""
