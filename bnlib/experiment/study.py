@@ -90,8 +90,8 @@ class Study(BaseModel):
 
     @property
     def cells(self) -> tuple[dict[str, Level], ...]:
-        """Each setting of the factors that make no arms; of a chain, each of its rates."""
-        rates = (self.held["learning_rate"], *self.held["later_rates"]) if "later_rates" in self.held else ()
+        """Each setting of the factors that make no arms; the learning rate is named where it is held, too, of a chain each."""
+        rates = (self.held["learning_rate"], *self.held.get("later_rates", ())) if "learning_rate" in self.held else ()
         return tuple(cell | {"learning_rate": rate} for cell in self._settings for rate in rates) or self._settings
 
     @property

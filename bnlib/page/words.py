@@ -1,7 +1,9 @@
-"""Numbers, lists and arms in English."""
+"""Numbers, lists, arms and differences in English."""
 
 from collections.abc import Sequence
 
+from bnlib.analysis.results import LEARNED, Contrast
+from bnlib.experiment.outcomes import OUTCOMES
 from bnlib.experiment.study import Study
 
 CONSTANT = "ended as a constant: one class for every test image, or a loss that is not finite"  # what a failed run did
@@ -48,3 +50,23 @@ def versus(study: Study) -> str:
 
 def _that(label: str) -> str:
     return f"that {label}" if label.startswith("with") else f"that of {label}"
+
+
+def amount(contrast: Contrast) -> str:
+    """A difference with its unit and, if it has one, its interval: `+0.03 percentage points [−0.01, +0.07]`."""
+    d, outcome = contrast.difference, OUTCOMES[contrast.outcome]
+    told = f"{outcome.number(d.estimate, signed=True)} {outcome.difference_unit}"
+    return told + (f" [{outcome.number(d.low, signed=True)}, {outcome.number(d.high, signed=True)}]" if d.bounded else "")
+
+
+def in_full(contrast: Contrast) -> str:
+    """The same as `amount`, with the pairs it comes from if these are not all, and why it has no interval."""
+    d, outcome = contrast.difference, OUTCOMES[contrast.outcome]
+    if not d.n:
+        return "no pair in which both arms stayed finite"
+    if d.flat:
+        told = f"{outcome.number(d.estimate, signed=True)} {outcome.difference_unit}"
+        return f"{told} in each of {d.n} pairs, with no spread to judge it by"
+    if d.n < contrast.pairs and contrast.kind != LEARNED:  # there the sentence says it
+        return f"{amount(contrast)}, from the {d.n} of {contrast.pairs} pairs that stayed finite"
+    return amount(contrast) + ("" if d.bounded else ", from one pair")

@@ -158,3 +158,12 @@ def test_every_note_belongs_to_a_claim_that_there_is():
 def test_words_agree_with_their_numbers():
     assert [words.plural(n, "seed") for n in (0, 1, 2)] == ["0 seeds", "1 seed", "2 seeds"]
     assert [words.listing(list("abc")[:n]) for n in (1, 2, 3)] == ["a", "a and b", "a, b and c"]
+
+
+def test_study_at_one_rate_that_is_held_says_what_is_run():
+    factors = {"activation": ("relu", "leaky_relu")}
+    held = {"dataset": "mnist", "learning_rate": 0.01}
+    fields = {"factors": factors, "reference": {"activation": "relu"}, "seeds": 3, "epochs": 2, "held": held}
+    study = Study(name="x", notebook="x", **fields)
+    assert prose.setting(study).startswith("**Learning rate 0.01** on MNIST: 3 pairs of runs, 2 epochs each")
+    assert study.cells == ({"learning_rate": 0.01},)

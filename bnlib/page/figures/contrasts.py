@@ -11,7 +11,7 @@ from bnlib.experiment.config import rate_name
 from bnlib.experiment.outcomes import OUTCOMES
 from bnlib.page.figures.picture import describe
 from bnlib.page.style import INK, far_pairs, label_lines, lack, limits, looks, spread
-from bnlib.page.words import minus, versus
+from bnlib.page.words import in_full, minus, versus
 
 
 def differences(results: Results, outcome_name: str, ax: Axes) -> Axes:
@@ -30,7 +30,7 @@ def differences(results: Results, outcome_name: str, ax: Axes) -> Axes:
         if c.n:
             ax.plot([c.low * scale, c.high * scale], [y, y], color=look.color, linewidth=2 if several else 2.5)
             ax.plot([c.estimate * scale], [y], look.marker, color=look.color, markersize=5 if several else 7)
-        told.append(f"at {rate_name(c.learning_rate)} {f'{look.label} ' * several}{_told(c)}")
+        told.append(f"at {rate_name(c.learning_rate)} {f'{look.label} ' * several}{in_full(c)}")
     ax.set_yticks(range(len(results.rates)), [rate_name(rate) for rate in results.rates])
     ax.set_ylim(len(results.rates) - 0.5, -0.5)
     ax.grid(visible=False, axis="y")
@@ -48,20 +48,6 @@ def _pairs(results: Results, outcome_name: str) -> Iterator[tuple[Contrast, np.n
     for c in results.find(outcome_name):
         values = results.values(outcome_name, c.learning_rate)
         yield c, (values[c.arm] - values[results.study.arms[0].name]).to_numpy()
-
-
-def _told(c: Contrast) -> str:
-    """The difference with its unit, interval, and the pairs it comes from if not all: `+0.03 percentage points [...]`."""
-    d, outcome = c.difference, OUTCOMES[c.outcome]
-    if not d.n:
-        return "no pair in which both arms stayed finite"
-    told = f"{outcome.number(d.estimate, signed=True)} {outcome.difference_unit}"
-    if d.flat:
-        return f"{told} in each of {d.n} pairs, with no spread to judge it by"
-    told += f" [{outcome.number(d.low, signed=True)}, {outcome.number(d.high, signed=True)}]" if d.bounded else ""
-    if d.n < c.pairs:
-        return f"{told}, from the {d.n} of {c.pairs} pairs that stayed finite"
-    return told if d.bounded else f"{told}, from one pair"
 
 
 def threshold(results: Results, outcome_name: str) -> float | None:

@@ -8,8 +8,8 @@ from bnlib.analysis.statistics import ALPHA
 from bnlib.experiment.config import DATASETS, rate_name
 from bnlib.experiment.outcomes import OUTCOMES, TABLE
 from bnlib.experiment.study import Arm, Study
-from bnlib.page.prose.phrases import DEFINED, at, by_sign, capital, compared, failing, failures, in_full, is_pair, noun
-from bnlib.page.words import listing, plural
+from bnlib.page.prose.phrases import DEFINED, at, by_sign, capital, compared, failing, failures, is_pair, noun
+from bnlib.page.words import in_full, listing, plural
 
 SPEED, ACCURACY = "train_loss_first", "test_accuracy_last"
 SHORT = {SPEED: "epoch-1 training loss", ACCURACY: "test accuracy"}

@@ -40,7 +40,8 @@ def missing(study: Study, epochs: pd.DataFrame) -> str:
 
 def setting(study: Study) -> str:
     """What is run, in one sentence: at one rate, at several, or along a chain."""
-    c, rates = study.configs[0], study.rates
+    c = study.configs[0]
+    rates = study.rates or (c.learning_rate,)
     epochs = plural(study.epochs, "epoch")
     if c.later_rates:
         what = f"The chain, at {at([c.learning_rate, *c.later_rates])} in turn,"

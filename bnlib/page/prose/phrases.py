@@ -2,12 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 
-from bnlib.analysis.results import LEARNED, Contrast, Results
+from bnlib.analysis.results import Contrast, Results
 from bnlib.analysis.statistics import Interval
 from bnlib.experiment.config import rate_name
-from bnlib.experiment.outcomes import OUTCOMES
 from bnlib.experiment.study import Arm, Study
-from bnlib.page.words import CONSTANT, listing, plural
+from bnlib.page.words import CONSTANT, in_full, listing, plural
 
 DEFINED = f"failed, that is, {CONSTANT}"  # said where a place first speaks of it
 
@@ -41,26 +40,6 @@ def at(rates: Sequence[float]) -> str:
 def adjusted(study: Study) -> str:
     """Over what p values are adjusted."""
     return "rates" if len(study.arms) == 2 else "arms and rates"
-
-
-def amount(contrast: Contrast) -> str:
-    """A difference with its unit and, if it has one, its interval: `+0.03 percentage points [−0.01, +0.07]`."""
-    d, outcome = contrast.difference, OUTCOMES[contrast.outcome]
-    told = f"{outcome.number(d.estimate, signed=True)} {outcome.difference_unit}"
-    return told + (f" [{outcome.number(d.low, signed=True)}, {outcome.number(d.high, signed=True)}]" if d.bounded else "")
-
-
-def in_full(contrast: Contrast) -> str:
-    """The same, with the pairs it comes from if these are not all that there were to be, and why it has no interval."""
-    d, outcome = contrast.difference, OUTCOMES[contrast.outcome]
-    if not d.n:
-        return "no pair in which both arms stayed finite"
-    if d.flat:
-        told = f"{outcome.number(d.estimate, signed=True)} {outcome.difference_unit}"
-        return f"{told} in each of {d.n} pairs, with no spread to judge it by"
-    if d.n < contrast.pairs and contrast.kind != LEARNED:  # there the sentence says it
-        return f"{amount(contrast)}, from the {d.n} of {contrast.pairs} pairs that stayed finite"
-    return amount(contrast) + ("" if d.bounded else ", from one pair")
 
 
 def where(

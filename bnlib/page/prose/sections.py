@@ -13,7 +13,6 @@ from bnlib.experiment.study import Study
 from bnlib.page.prose.phrases import (
     DEFINED,
     adjusted,
-    amount,
     at,
     by_sign,
     by_text,
@@ -24,7 +23,7 @@ from bnlib.page.prose.phrases import (
     noun,
     where,
 )
-from bnlib.page.words import listing, plural
+from bnlib.page.words import amount, listing, plural
 
 
 def networks(table: pd.DataFrame, study: Study) -> str:
