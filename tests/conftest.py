@@ -62,7 +62,7 @@ def tiny_data():
         for image, label in zip(images, labels, strict=True):
             row, column = divmod(int(label), 4)
             image[0, 4 + 8 * row : 10 + 8 * row, 1 + 7 * column : 7 + 7 * column] = 1
-        return Split(images, labels)
+        return Split(images.numpy(), labels.numpy())
 
     return Data("digits", split(250), split(130), checksum="0" * 64)
 

@@ -5,11 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from pydantic import TypeAdapter
-
 from bnlib import UserError
 from bnlib.analysis import statistics, thresholds
 from bnlib.analysis.results import CELL, CHANGE, FAILED, LEARNED, MARGIN, OWN, REACH, WITHIN, Contrast, Results
+from bnlib.experiment import studies
 from bnlib.experiment.outcomes import OUTCOMES, per_run
 from bnlib.experiment.study import Study
 from bnlib.system import files
@@ -18,7 +17,6 @@ ACCURACY = "test_accuracy_last"
 COLUMNS = list(Contrast.__annotations__)
 ENDS = [f"{who}{what}" for who in ("", "reference_") for what in ("median", "least", "most")]
 LOGARITHMS = ("estimate", "low", "high", "t_low", "t_high", *ENDS)  # what of the reach is averaged as logarithms
-STUDIES = TypeAdapter(list[Study])
 # "none" is an arm, and no missing value.
 READ = {"keep_default_na": False, "na_values": [""], "dtype": {"arm": str, "study": str}}
 
@@ -170,7 +168,7 @@ def _reach(results: Results) -> Iterable[dict]:
 
 def save(all_results: Sequence[Results], folder: Path) -> None:
     """Writes `contrasts.csv`, `outcomes.csv` (a row for each run) and `studies.json`, for `load`."""
-    files.write_if_changed(folder / "studies.json", STUDIES.dump_json([r.study for r in all_results], indent=1).decode() + "\n")
+    studies.save([results.study for results in all_results], folder)
     for name, tables in (("contrasts", [r.contrasts for r in all_results]), ("outcomes", [r.runs for r in all_results])):
         table = pd.concat(tables, ignore_index=True)
         files.write_if_changed(folder / f"{name}.csv", table.to_csv(index=False, lineterminator="\n"))
@@ -183,9 +181,9 @@ def load(folder: Path) -> dict[str, Results]:
         UserError: a file is absent or damaged.
     """
     try:
-        studies = STUDIES.validate_json((folder / "studies.json").read_bytes())
+        found = studies.load(folder)
         runs, contrasts = (pd.read_csv(folder / f"{name}.csv", **READ) for name in ("outcomes", "contrasts"))
-        return {study.name: Results(study, *(_part(study, table) for table in (runs, contrasts))) for study in studies}
+        return {study.name: Results(study, *(_part(study, table) for table in (runs, contrasts))) for study in found}
     except (OSError, ValueError, KeyError, AttributeError) as error:
         raise UserError(f"{folder} has no contrasts that can be read; `make report` makes them again ({error})") from error
 

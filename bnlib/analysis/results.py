@@ -68,6 +68,11 @@ class Contrast:
         return Interval(self.estimate, self.low, self.high, self.n, self.exact)
 
     @property
+    def is_of_all_pairs(self) -> bool:
+        """Whether it was meant to be of all pairs: not only of those in which neither run failed."""
+        return self.kind != LEARNED
+
+    @property
     def sign(self) -> int:
         """+1 or -1 where the arms are told apart: the interval excludes zero and p, adjusted, is below 5%; else 0."""
         return self.difference.sign * int(self.p_adjusted < ALPHA)

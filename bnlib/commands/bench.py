@@ -87,7 +87,7 @@ def _peak(precision: str) -> float:
 
 def _head(images: MNIST, n: int) -> Data:
     # The plain loop takes its images from all 60,000; `fit` goes through whole splits, so it gets a short one.
-    train = Split(data.normalise(images.data[:n].float().div(255)), images.targets[:n])
+    train = Split(data.normalise(images.data[:n].float().div(255).numpy()), images.targets[:n].numpy())
     return Data("mnist", train, Split(train.images[:100], train.labels[:100]), checksum="")
 
 
@@ -141,9 +141,9 @@ def benchmark() -> Benchmark:
             _random_images(Path(folder))
             images, what = plain_loop.images(Path(folder)), "random, of MNIST's shape"
         shared = {"dataset": "mnist", "learning_rate": 0.001, "seed": 0, "batch_size": BATCH_SIZE, "epochs": 2}
-        shared |= {"precision": asked.precision, "device": hardware.resolve(asked.device)}
+        shared |= {"precision": asked.precision, "device": environment.device(asked.device)}
         configs = [RunConfig(**shared, norm=norm) for norm in asked.arms]
-        if warning := hardware.warning(configs[0].device, asked.precision):
+        if warning := environment.warning(configs[0].device, asked.precision):
             print(f"WARNING: {warning}", file=sys.stderr)
         facts = _facts(configs, what, workers)
         print(f"{facts['processor']}, {facts['instruction set']}, torch {facts['torch']}; images: {what}")

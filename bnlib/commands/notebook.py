@@ -31,6 +31,23 @@ def finish() -> None:
         Path(path).write_text("finished")
 
 
+from typing import NamedTuple
+import hashlib, json
+class Job(NamedTuple):
+    notebook: Path
+    output: Path
+    parameters: dict = {}
+    variables: dict[str, str] = {}
+
+def execute_all(jobs, workers):
+    for job in jobs:
+        with paths.variables(job.variables):
+            execute(job.notebook, job.output, job.parameters)
+        yield job
+
+def cells(notebook):
+    return hashlib.sha256(notebook.read_bytes()).hexdigest()
+
 def execute(notebook: Path, output: Path, parameters: dict | None = None) -> None:
     """Runs `notebook` with `parameters` and puts it, finished, at `output`.
 

@@ -39,9 +39,9 @@ def sample(kept: Records, count: int, rng: random.Random) -> dict[RunConfig, pd.
 def _device(device: str) -> str:
     """The device of the report's runs or, where this machine has none, the one it has."""
     try:
-        return hardware.resolve(device)
+        return environment.device(device)
     except UserError:
-        return hardware.resolve("auto")
+        return environment.device("auto")
 
 
 def differences(kept: pd.DataFrame, anew: pd.DataFrame) -> pd.Series:

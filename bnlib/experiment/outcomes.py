@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from bnlib.experiment.config import TESTED
+
 THRESHOLDS = (0.98, 0.985, 0.99)  # test accuracies by which it is told how soon a network learns
 SETTLED = 3  # the epoch from which on test accuracy should not change much any more
 
@@ -66,10 +68,13 @@ class Outcome:
 def failed(run: pd.DataFrame) -> bool:
     """Whether a run, its rows in the order of epochs, ended as a constant: one class for every test image, or no finite loss.
 
-    Low accuracy is no failure. Where it was not recorded how many classes were predicted, only the second can be seen.
+    Low accuracy is no failure. Where it was not recorded how many classes were predicted, a run counts as having predicted one
+    whose accuracy is exactly the share of one.
     """
-    loss, classes = run.train_loss.iloc[-1], run.classes.iloc[-1]
-    return bool(np.isnan(loss) or (pd.notna(classes) and classes == 1))
+    loss, classes, dataset = run.train_loss.iloc[-1], run.classes.iloc[-1], run.dataset.iloc[-1]
+    if np.isnan(loss) or pd.notna(classes):
+        return bool(np.isnan(loss) or classes == 1)
+    return run.test_accuracy.iloc[-1] in {count / sum(TESTED[dataset]) for count in TESTED[dataset]}
 
 
 def _gap(run: pd.DataFrame, given: int) -> float:

@@ -1,6 +1,7 @@
-"""The records of runs: tidy tables, one row per epoch, and how they are written and read."""
+"""The records of runs: tidy tables, one row per epoch, how they are written and read, and the runs that they hold."""
 
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -11,14 +12,16 @@ import pandas as pd
 from bnlib import UserError
 from bnlib.experiment.config import FACTORS, LEVELS, RunConfig, place
 from bnlib.system import files
+from bnlib.system.stamps import fingerprint
 
 RUN = ["study", "dataset", *FACTORS, "seed"]
 MEASURED = ["train_loss", "train_accuracy", "test_loss", "test_accuracy", "classes"]
 COLUMNS = {
     "epochs": ["run", *RUN, "epoch", *MEASURED],
     "timing": ["run", *RUN, "epoch", "train_seconds"],
-    "runs": ["run"],  # and what made each
+    "runs": ["run", "epochs", "digest", "configuration", "data", "code"],  # and the machine that made each
 }
+LARGEST_LOSS = float(np.finfo(np.float32).max)  # that a network can have
 TEXT = ("run", "study", "dataset", "network", "norm", "activation", "optimizer")  # columns that are never read as numbers
 
 
@@ -44,12 +47,33 @@ class Epoch:
 
 
 class Run(NamedTuple):
-    """A finished run: its configuration, its name in the store, its epochs, and what made it, as text by name."""
+    """A finished run: its configuration, its epochs, and what made it, as text by name: data, code, and the machine.
+
+    `adopted` says, where code was changed since, what showed that the bits did not.
+    """
 
     config: RunConfig
-    name: str
     epochs: tuple[Epoch, ...]
     made_by: dict[str, str]
+    adopted: str = ""
+
+    @property
+    def name(self) -> str:
+        """The name that records give it."""
+        return full_name(self.config, self.made_by)[:16]
+
+    def is_finished(self, epochs: int) -> bool:
+        """Whether it has so many epochs, or ended before as diverged."""
+        return len(self.epochs) >= epochs or bool(self.epochs and self.epochs[-1].diverged)
+
+    def first(self, config: RunConfig) -> "Run":
+        """Its first epochs, as the run of a configuration that asks for no more."""
+        return self._replace(config=config, epochs=self.epochs[: config.all_epochs])
+
+
+def full_name(config: RunConfig, made_by: dict[str, str]) -> str:
+    """The name of a run: SHA-256 of everything that its bits hang on."""
+    return fingerprint({"config": config.changed, "made by": made_by})
 
 
 class Records(NamedTuple):
@@ -70,25 +94,100 @@ def collect(study: str, runs: Iterable[Run]) -> Records:
     Epochs of runs with later rates count from 1 again at each rate.
     """
     measured, timed, made = [], [], []
-    for config, name, epochs, made_by in runs:
-        made.append({"run": name, "configuration": _written(config)} | made_by)
-        for e in epochs:
+    for run in runs:
+        config, name = run.config, run.name
+        said = {"run": name, "epochs": len(run.epochs), "digest": _digest(run.epochs)}
+        made.append(said | {"configuration": json.dumps(config.changed)} | run.made_by | {"adopted": run.adopted})
+        for e in run.epochs:
             rate, epoch = place(config, e.epoch)
             factors = (getattr(config, factor) for factor in FACTORS if factor != "learning_rate")
             at = (name, study, config.dataset, *factors, rate, config.seed, epoch)
-            measured.append((*at, e.train_loss, e.train_accuracy, e.test_loss, e.test_accuracy, e.classes))
+            measured.append((*at, *_measured(e)))
             timed.append((*at, round(e.seconds, 3)))
     tables = (pd.DataFrame(rows, columns=COLUMNS[kind]) for kind, rows in (("epochs", measured), ("timing", timed)))
     return _sorted(Records(*map(_whole, tables), pd.DataFrame(made)))
 
 
+def _measured(epoch: Epoch) -> tuple[float, ...]:
+    return tuple(getattr(epoch, name) for name in MEASURED)
+
+
+def _digest(epochs: Sequence[Epoch]) -> str:
+    """What a changed number in the records of a run is noticed by."""
+    return fingerprint([[repr(float(value)) for value in _measured(epoch)] for epoch in epochs])[:16]
+
+
+def taken(records: Records) -> tuple[list[Run], dict[str, str]]:
+    """The runs that records hold, whole ones alone; and of each of the others, by its name, what is wrong with it."""
+    runs, refused = [], {}
+    epochs, timing = (dict(iter(table.groupby("run", sort=False))) for table in records[:2])
+    for name, rows in records.runs.groupby("run", sort=False):
+        try:
+            if len(rows) > 1:
+                raise ValueError("stands in runs.csv twice")
+            runs.append(_run(rows.iloc[0], epochs.get(name), timing.get(name)))
+        except (ValueError, TypeError) as error:  # a TypeError where text stands for a number
+            refused[name] = str(error)
+    return runs, refused | dict.fromkeys(set(epochs) - set(records.runs.run), "is not in runs.csv")
+
+
+def _run(said: pd.Series, rows: pd.DataFrame | None, timing: pd.DataFrame | None) -> Run:
+    """The run of a row of `runs.csv`, from its rows in the other tables.
+
+    Raises:
+        ValueError: they do not fit together, or are none that a run can have.
+    """
+    if rows is None or timing is None:
+        raise ValueError("has no epochs")
+    try:
+        config = RunConfig.model_validate_json(said.configuration)
+    except ValueError:
+        raise ValueError("has no configuration that can be read") from None
+    made_by = {name: value for name, value in said.items() if name not in (*COLUMNS["runs"][:4], "adopted")}
+    seconds = {(row.learning_rate, row.epoch): row.train_seconds for row in timing.itertuples()}
+    measured: dict[int, Epoch] = {}
+    for _, mine in rows.groupby("study", sort=False):
+        for row in mine.itertuples():
+            if any(getattr(row, f) != getattr(config, f) for f in ("dataset", "seed", *FACTORS) if f != "learning_rate"):
+                raise ValueError("has rows of another configuration")
+            rates = (config.learning_rate, *config.later_rates)
+            if row.learning_rate not in rates:
+                raise ValueError("has rows at another learning rate")
+            number = rates.index(row.learning_rate) * config.epochs + int(row.epoch)
+            values = (np.nan if pd.isna(value) else float(value) for value in (getattr(row, name) for name in MEASURED))
+            epoch = Epoch(number, *values, float(seconds.get((row.learning_rate, row.epoch), np.nan)))
+            if repr(_measured(measured.get(number, epoch))) != repr(_measured(epoch)):
+                raise ValueError(f"has two kinds of epoch {number}")
+            measured[number] = epoch
+        if mine.duplicated(["learning_rate", "epoch"]).any():
+            raise ValueError("has an epoch twice")
+    epochs = tuple(measured[number] for number in sorted(measured))
+    _check(epochs)
+    if str(len(epochs)) != said.epochs or _digest(epochs) != said.digest:
+        raise ValueError("has numbers that were changed")
+    run = Run(config, epochs, made_by, said.get("adopted", ""))
+    if run.name != said.run:
+        raise ValueError("has another run's name")
+    return run
+
+
+def _check(epochs: Sequence[Epoch]) -> None:
+    """Holds epochs against what a run can give."""
+    if [epoch.epoch for epoch in epochs] != list(range(1, len(epochs) + 1)):
+        raise ValueError("lacks an epoch")
+    for epoch in epochs:
+        if epoch.diverged and (epoch != epochs[-1] or not np.isnan(_measured(epoch)).all()):
+            raise ValueError(f"has no training loss in epoch {epoch.epoch}, and yet goes on")
+        if not epoch.diverged:
+            losses, shares = (epoch.train_loss, epoch.test_loss), (epoch.train_accuracy, epoch.test_accuracy)
+            known = epoch.classes if not np.isnan(epoch.classes) else 1
+            if not (all(0 <= x <= LARGEST_LOSS for x in losses) and all(0 <= x <= 1 for x in shares) and known in range(1, 11)):
+                raise ValueError(f"has a number in epoch {epoch.epoch} that no run can give")
+
+
 def _whole(table: pd.DataFrame) -> pd.DataFrame:
     """The table with counts as whole numbers, though some are missing."""
     return table.astype({"classes": "Int64"}) if "classes" in table else table
-
-
-def _written(config: RunConfig) -> str:
-    return config.model_dump_json(exclude={"epochs"})
 
 
 def join(parts: Iterable[Records]) -> Records:
@@ -105,7 +204,8 @@ def _sorted(records: Records) -> Records:
 
     by = ["dataset", "study", "learning_rate", *(factor for factor in FACTORS if factor != "learning_rate"), "seed", "epoch"]
     epochs, timing = (table.sort_values(by, key=rank, ignore_index=True, kind="stable") for table in records[:2])
-    runs = records.runs.drop_duplicates("run")
+    # Of a run that two studies took, what is said of the longer one.
+    runs = records.runs.sort_values("epochs", key=lambda n: -n.astype(int), kind="stable").drop_duplicates("run")
     first = epochs.run.drop_duplicates()
     return Records(epochs, timing, runs.set_index("run").loc[first[first.isin(runs.run)]].reset_index())
 
@@ -130,7 +230,8 @@ def load(folder: Path) -> Records:
         try:
             # "none" is a norm, and no missing value; what has no number is an empty field.
             types = dict.fromkeys(TEXT, str) if name != "runs" else str
-            table = pd.read_csv(path, dtype=types, keep_default_na=False, na_values={} if name == "runs" else _numbers(columns))
+            absent = {} if name == "runs" else _numbers(columns)
+            table = pd.read_csv(path, dtype=types, keep_default_na=False, na_values=absent)
         except ValueError as error:  # nothing in it, or no table
             raise UserError(f"{path} is not a table of records: {error}") from error
         for factor in set(FACTORS) & set(columns) - set(table.columns):  # none when these were written: then at its default

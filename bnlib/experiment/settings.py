@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Annotated, Literal
 
 import joblib
@@ -12,7 +13,7 @@ from bnlib.experiment.config import LEVELS, Epochs, LearningRate, Precision, kno
 
 
 class Settings(BaseModel):
-    """The variables of `make report` that decide what it makes; the defaults are the Makefile's."""
+    """The variables of `make report` that decide what it makes."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -68,20 +69,24 @@ def _rate(item: object) -> float:
         raise ValueError(f"{str(item)!r} is not a learning rate: a finite number above 0, from 1e-12 to 1e12") from None
 
 
-def read(variables: Mapping[str, str] = os.environ) -> Settings:
-    """The settings in `variables`, under their names in capitals; what is absent keeps its default.
+def read(variables: Mapping[str, str] = os.environ, standing: Mapping[str, object] = MappingProxyType({})) -> Settings:
+    """The settings in `variables`, under their names in capitals; what is absent is as in `standing`, else at its default.
+
+    Args:
+        standing: the settings of the report that stands there, by name.
 
     Raises:
         UserError: one line that names the variable, its value, and what it should be.
     """
     given = {name: variables[name.upper()] for name in Settings.model_fields if name.upper() in variables}
+    standing = dict(standing)
     try:
-        return Settings(**given)
+        return Settings(**standing | given)
     except ValidationError as error:
         first = error.errors()[0]
         name = str(first["loc"][0])
         reason = first["msg"].removeprefix("Value error, ")
-        said = " ".join(f'{name.upper()}="{given[name]}": {reason[:1].lower()}{reason[1:]}'.split())  # in one line
+        said = " ".join(f'{name.upper()}="{(standing | given)[name]}": {reason[:1].lower()}{reason[1:]}'.split())  # in one line
         raise UserError(said) from None
 
 

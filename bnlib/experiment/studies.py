@@ -1,12 +1,18 @@
 """The studies of the report: the one place to add another."""
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
+
+from pydantic import TypeAdapter
 
 from bnlib.experiment.config import CHAIN, rate_name
 from bnlib.experiment.settings import Settings
 from bnlib.experiment.study import Study
+from bnlib.system import files
 
+STUDIES = TypeAdapter(list[Study])
+BATCH_SIZE = 100  # images, as in the original
 RANGE_EPOCHS = 2  # enough to see at which rates a network learns
 RANGE_OUTCOMES = ("train_loss_last", "test_accuracy_last")
 REPLAY_OUTCOMES = ("train_loss_first", "train_loss_last", "test_accuracy_last")
@@ -68,10 +74,10 @@ def replay(*, seeds: int, epochs: int, **held: Any) -> Study:
     )
 
 
-def studies(settings: Settings, dataset: str) -> list[Study]:
-    """Each learning rate, then what takes from the store of their runs: the range of rates, and the original's chain."""
+def studies(settings: Settings, dataset: str, device: str) -> list[Study]:
+    """Each learning rate, then what begins as their runs do: the range of rates, and the original's chain."""
     few = min(settings.seeds, settings.study_seeds)
-    held = {"dataset": dataset, "precision": settings.precision}
+    held = {"dataset": dataset, "batch_size": BATCH_SIZE, "precision": settings.precision, "device": device}
     made = [
         each_rate(rate, arms=settings.arms, seeds=settings.seeds, epochs=settings.epochs, **held)
         for rate in settings.learning_rates
@@ -79,3 +85,26 @@ def studies(settings: Settings, dataset: str) -> list[Study]:
     made.append(rate_range(settings.range_rates, arms=settings.arms, seeds=few, epochs=RANGE_EPOCHS, **held))
     made.append(replay(seeds=few, epochs=settings.epochs, **held))
     return made
+
+
+def asked(studies: Iterable[Study]) -> dict[str, Any]:
+    """The settings with which a report has these studies, as far as they tell."""
+    by_name = {study.name: study for study in joined(studies)}
+    each, span = by_name["learning_rate"], by_name["learning_rate_range"]
+    found = {"learning_rates": each.rates, "range_rates": span.rates, "arms": each.factors["norm"], "seeds": each.seeds}
+    found |= {"study_seeds": span.seeds, "epochs": each.epochs}
+    return found | {name: each.held[name] for name in ("precision", "device") if name in each.held}
+
+
+def save(studies: list[Study], folder: Path) -> None:
+    """Writes `studies.json`, for `load`."""
+    files.write_if_changed(folder / "studies.json", STUDIES.dump_json(studies, indent=1).decode() + "\n")
+
+
+def load(folder: Path) -> list[Study]:
+    """Reads what `save` wrote.
+
+    Raises:
+        OSError, ValueError: there is no such file, or it is damaged.
+    """
+    return STUDIES.validate_json((folder / "studies.json").read_bytes())

@@ -1,10 +1,13 @@
 """Numbers, lists, arms and differences in English."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from bnlib.analysis.results import LEARNED, Contrast
 from bnlib.experiment.outcomes import OUTCOMES
 from bnlib.experiment.study import Study
+
+if TYPE_CHECKING:  # it brings scipy, and words are also said where nothing is computed
+    from bnlib.analysis.results import Contrast
 
 CONSTANT = "ended as a constant: one class for every test image, or a loss that is not finite"  # what a failed run did
 
@@ -52,14 +55,14 @@ def _that(label: str) -> str:
     return f"that {label}" if label.startswith("with") else f"that of {label}"
 
 
-def amount(contrast: Contrast) -> str:
+def amount(contrast: "Contrast") -> str:
     """A difference with its unit and, if it has one, its interval: `+0.03 percentage points [−0.01, +0.07]`."""
     d, outcome = contrast.difference, OUTCOMES[contrast.outcome]
     told = f"{outcome.number(d.estimate, signed=True)} {outcome.difference_unit}"
     return told + (f" [{outcome.number(d.low, signed=True)}, {outcome.number(d.high, signed=True)}]" if d.bounded else "")
 
 
-def in_full(contrast: Contrast) -> str:
+def in_full(contrast: "Contrast") -> str:
     """The same as `amount`, with the pairs it comes from if these are not all, and why it has no interval."""
     d, outcome = contrast.difference, OUTCOMES[contrast.outcome]
     if not d.n:
@@ -67,6 +70,6 @@ def in_full(contrast: Contrast) -> str:
     if d.flat:
         told = f"{outcome.number(d.estimate, signed=True)} {outcome.difference_unit}"
         return f"{told} in each of {d.n} pairs, with no spread to judge it by"
-    if d.n < contrast.pairs and contrast.kind != LEARNED:  # there the sentence says it
+    if d.n < contrast.pairs and contrast.is_of_all_pairs:  # else the sentence says it
         return f"{amount(contrast)}, from the {d.n} of {contrast.pairs} pairs that stayed finite"
     return amount(contrast) + ("" if d.bounded else ", from one pair")

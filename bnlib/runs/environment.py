@@ -11,6 +11,7 @@ import platform
 import re
 from pathlib import Path
 
+from bnlib import UserError
 from bnlib.experiment.config import THREADS
 
 PACKAGES = ("torch", "torchvision", "numpy", "scipy", "pandas", "scikit-learn", "matplotlib", "papermill", "nbconvert")
@@ -25,6 +26,8 @@ SWITCHES = (
     "NVIDIA_TF32_OVERRIDE",
 )
 ARITHMETIC = ("avx", "sse", "ssse", "fma", "amx", "f16c", "bmi", "asimd", "sve", "sme", "bf16", "i8mm")  # begin such flags
+BF16 = ("avx512_bf16", "amx_bf16", "bf16", "svebf16")  # any of them: bfloat16 products in hardware
+GPUS = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")  # of NVIDIA's driver, of Windows' for its Linux, of AMD's
 CAPABILITIES = {  # what torch writes kernels for, and the flags that it asks for
     "AVX512": {"avx512f", "avx512vl", "avx512bw", "avx512dq", "fma"},
     "AVX2": {"avx2", "fma"},
@@ -48,6 +51,32 @@ def machine(device: str = "cpu") -> dict[str, str]:
         "system": f"{platform.system()} {platform.machine()}",
         "switches": " ".join(f"{name}={os.environ[name]}" for name in SWITCHES if name in os.environ) or "none",
     }
+
+
+def device(asked: str) -> str:
+    """The device that `auto` stands for here, or the one asked for.
+
+    Raises:
+        UserError: this machine has no such device.
+    """
+    if asked == "cpu" or (asked == "auto" and platform.system() == "Linux" and not any(Path(node).exists() for node in GPUS)):
+        return "cpu"  # most often so, and told without torch
+    import torch
+
+    have = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if asked == "auto":
+        return next(name for name, here in have.items() if here)
+    if not have.get(asked, False):
+        here = ", ".join(name for name, present in have.items() if present)
+        raise UserError(f"DEVICE={asked}: not to be had here; this machine has: auto, {here}")
+    return asked
+
+
+def warning(device: str, precision: str) -> str:
+    """That `bf16` will be slow here, or nothing."""
+    if precision != "bf16" or device != "cpu" or platform.system() != "Linux" or _flags() & set(BF16):
+        return ""
+    return "This processor has no bfloat16 arithmetic: bf16 is emulated here, slower than fp32."
 
 
 def versions() -> dict[str, str]:

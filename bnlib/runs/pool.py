@@ -1,239 +1,179 @@
-"""Many runs at once: spread over worker processes, taken from the store where they were done before."""
+"""The runs of a study: taken from the report's records or from the store where they were done before, else done now."""
 
 import os
-import platform
-import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import as_completed
-from dataclasses import dataclass
-from functools import partial
-
-from joblib.externals.loky import ProcessPoolExecutor
-from joblib.externals.loky.process_executor import BrokenProcessPool, TerminatedWorkerError
-from torch import nn
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from bnlib import UserError
-from bnlib.experiment import records, registry
+from bnlib.experiment import records
 from bnlib.experiment.config import RunConfig
-from bnlib.experiment.records import Records, Run
-from bnlib.experiment.settings import worker_count
+from bnlib.experiment.records import Epoch, Records, Run
 from bnlib.experiment.study import Study
-from bnlib.runs import cluster, environment, progress, provenance, source, store
-from bnlib.runs.store import Recipe
+from bnlib.runs import progress, provenance
 from bnlib.system import paths
-from bnlib.training import data as datasets
-from bnlib.training import hardware, loop, models, optimizers
-from bnlib.training.data import Data, load_once
-from bnlib.training.loop import Checkpoint, fit
 
-TRAINS = (loop, models, optimizers, hardware, datasets)
+# No torch here: where there is nothing to train, nobody should wait the seconds that it takes to import. What needs it, brings
+# it along.
+if TYPE_CHECKING:
+    from torch import nn
+
+    from bnlib.runs.store import Recipe
+    from bnlib.training.data import Data
+
+STRICT = "STRICT"  # set, it has runs of other machines done anew
+SAID = 3  # refused runs that are named, of many
 
 
-def run(study: Study, data: Data) -> Records:
-    """Does what the store lacks of a study, saves its records where the notebook's report looks for them, and returns them.
+def run(study: Study, data: "Data") -> Records:
+    """Does what is missing of a study, saves its records where the notebook's report looks for them, and returns them.
+
+    `make report` has done that before it runs a notebook, and has its records there.
 
     Raises:
         UserError: as `run_all`.
     """
-    made = records.collect(study.name, run_all(study.configs, data))
     folder = paths.records(study.stem, data.name)
-    records.save(made, folder)
-    provenance.save(study, data, folder)
+    if paths.RECORDS in os.environ and provenance.is_of(folder, study):
+        return records.load(folder)
+    return run_studies([study], data)[0]
+
+
+def run_studies(studies: Sequence[Study], data: "Data") -> list[Records]:
+    """Does what is missing of several studies on one data set, all at once, saves the records of each, and returns them.
+
+    Raises:
+        UserError: as `run_all`.
+    """
+    runs, made = iter(run_all([config for study in studies for config in study.configs], data)), []
+    for study in studies:
+        made.append(records.collect(study.name, [next(runs) for _ in study.configs]))
+        folder = paths.records(study.stem, data.name)
+        records.save(made[-1], folder)
+        provenance.save(study, data, folder)
     return made
 
 
-def trained(config: RunConfig, data: Data) -> nn.Module:
-    """The network of a run with the weights that it was trained to, for evaluation.
+def trained(config: RunConfig, data: "Data") -> "nn.Module":
+    """The network of a run with the weights that it was trained to, for evaluation; the run is done if the store lacks it.
 
     Raises:
-        UserError: the store has nothing of it, or it after another number of epochs: it keeps the latest weights alone.
+        UserError: the store has it after more epochs: it keeps the latest weights alone. Or as `run_all`.
     """
+    from bnlib.runs import store
+    from bnlib.training import models
+
+    run_all([config], data, anew=True)
     (recipe,) = store.recipes([config], data.fingerprint)
     checkpoint = store.get(recipe)
-    if checkpoint is None:
-        raise UserError("the store has nothing of this run; do it first, with `pool.run`")
-    if not checkpoint.is_finished(config.all_epochs) or len(checkpoint.epochs) > config.all_epochs:
+    if checkpoint is None or len(checkpoint.epochs) > config.all_epochs:
         raise UserError(f"the store has this run after {len(checkpoint.epochs)} epochs alone; ask for so many")
     model = models.build(config)
     model.load_state_dict(checkpoint.model)
     return model.eval()
 
 
-def run_all(configs: Sequence[RunConfig], data: Data, workers: int | None = None) -> list[Run]:
-    """Does the epochs that the store lacks, several runs at once, and returns all, in the order of `configs`.
+def run_all(configs: Sequence[RunConfig], data: "Data", workers: int | None = None, anew: bool = False) -> list[Run]:
+    """Does the epochs that are nowhere to be had, several runs at once, and returns all, in the order of `configs`.
 
-    Every run is done in a process of its own that imports the package afresh, never in this one, and has its own fixed number
-    of threads: so the results do not depend on `workers`, nor on whether a Dask cluster does them (`cluster`), nor on what was
-    changed in this process. All finished epochs stay in the store, whatever happens; on a cluster, in that of the worker until
-    the run is finished.
+    A run is taken from the records of the report on these data where its configuration, data and code agree, though it was
+    made on another machine (unless `STRICT` is set); else from the store; else it is done, in a process of its own that imports
+    the package afresh and has its own fixed number of threads: so the results do not depend on `workers`, nor on whether a Dask
+    cluster does them (`cluster`), nor on what was changed in this process. All finished epochs stay in the store, whatever
+    happens; on a cluster, in that of the worker until the run is finished.
 
     Args:
         configs: runs on one data set.
         data: that data set.
         workers: processes at the most; `worker_count()` by default.
+        anew: takes nothing from the report's records: where weights are wanted, or runs to compare with it.
 
     Raises:
-        UserError: training code was replaced in this process; a batch size leaves one image over, which batch norm cannot
-        take; a
-            worker was killed, or the store cannot be written.
+        UserError: training code was replaced in this process; the images are missing and something is to be trained; a batch
+            size leaves one image over, which batch norm cannot take; a worker was killed, or the store cannot be written.
     """
-    _refuse_replaced_code()
+    from bnlib.runs import store
+    from bnlib.runs import workers as processes
+
+    processes.refuse_replaced_code()
+    recipes, longest = store.recipes(configs, data.fingerprint), {}
+    for recipe in recipes:  # of runs that differ in their epochs alone, the longest is done, and the others are its beginnings
+        if recipe.name not in longest or recipe.config.epochs > longest[recipe.name].config.epochs:
+            longest[recipe.name] = recipe
+    runs = {} if anew else _given(longest, data.name)
+    runs |= _done([recipe for name, recipe in longest.items() if name not in runs], data, workers, given=len(runs))
+    return [runs[recipe.name].first(recipe.config) for recipe in recipes]
+
+
+def _given(recipes: "dict[str, Recipe]", dataset: str) -> dict[str, Run]:
+    """Those of the runs that the report's records have, by name; records that are not as they were written are passed over."""
+    folder = paths.report(dataset) / "data"
+    if not (folder / "runs.csv").exists():
+        return {}
+    try:
+        kept, refused = records.taken(records.load(folder))
+    except UserError as error:
+        kept, refused = [], {"": str(error)}
+    _say_refused(refused, folder)
+    by_question = {_question(run.config, run.made_by): run for run in kept}
+    found = {}
+    for name, recipe in recipes.items():
+        run, strict = by_question.get(_question(recipe.config, recipe.made_by)), os.environ.get(STRICT, "0") not in ("", "0")
+        if run and run.is_finished(recipe.config.all_epochs) and not (strict and run.made_by != recipe.made_by):
+            found[name] = run
+    return found
+
+
+def _question(config: RunConfig, made_by: dict[str, str]) -> str:
+    """What a run is of, wherever it was made."""
+    return records.full_name(config, {name: made_by[name] for name in ("data", "code")})
+
+
+def _say_refused(refused: dict[str, str], folder) -> None:
+    lines = [f"{folder}: {f'run {name} {problem}' if name else problem}; not taken" for name, problem in refused.items()]
+    if len(lines) > SAID:
+        lines = [*lines[:SAID], f"{folder}: {len(lines) - SAID} more runs are not as they were written; not taken"]
+    for line in lines:
+        print(f"WARNING: {line}", file=sys.stderr)
+
+
+def _done(recipes: "list[Recipe]", data: "Data", workers: int | None, given: int) -> dict[str, Run]:
+    """Runs from the store, gone on with where they are not finished, by name."""
+    from bnlib.runs import workers as processes
+
+    epochs = {recipe.name: _stored(recipe) for recipe in recipes}
+    kept = {recipe.config: min(len(epochs[recipe.name]), recipe.config.all_epochs) for recipe in recipes}
+    with progress.shown(kept, given) as log:
+        for chains in (False, True):  # a chain begins as the run at its first rate does, which the store then has
+            part = [recipe for recipe in recipes if bool(recipe.config.later_rates) == chains]
+            if chains:
+                stored = {recipe.name: _stored(recipe) for recipe in part}
+                progress.append(log, {"found": sum(len(stored[name]) - len(epochs[name]) for name in stored)})
+                epochs |= stored
+            missing = [r for r in part if not Run(r.config, epochs[r.name], {}).is_finished(r.config.all_epochs)]
+            if missing:
+                _check_data([recipe.config for recipe in missing], data)
+            # The longest first, so that none is left over for one worker while the others wait (Graham, SIAM J. Appl. Math.
+            # 17, 1969); an epoch with a norm takes longer.
+            missing.sort(key=lambda r: (r.config.all_epochs - len(epochs[r.name]), r.config.norm != "none"), reverse=True)
+            for recipe, done, trained in processes.done(missing, log, workers):
+                progress.append(log, {"trained": trained})
+                epochs[recipe.name] = done
+    return {r.name: Run(r.config, epochs[r.name], r.made_by).first(r.config) for r in recipes}
+
+
+def _stored(recipe: "Recipe") -> tuple[Epoch, ...]:
+    from bnlib.runs import store
+
+    checkpoint = store.get(recipe)
+    return checkpoint.epochs if checkpoint else ()
+
+
+def _check_data(configs: Sequence[RunConfig], data: "Data") -> None:
+    if not data.here:
+        from bnlib.training.data import load
+
+        load(data.name)  # says what is missing, and what to do
     for size in {config.batch_size for config in configs}:
         if len(data.train) % size == 1:
             raise UserError(f"batch_size={size} leaves a last batch of one image, which has no variance; take another size")
-    recipes, epochs, missing = store.recipes(configs, data.fingerprint), {}, []
-    for recipe in recipes:
-        checkpoint = store.get(recipe)
-        epochs[recipe.config] = checkpoint.epochs[: recipe.config.all_epochs] if checkpoint else ()
-        if not (checkpoint and checkpoint.is_finished(recipe.config.all_epochs)):
-            missing.append(recipe)
-    # The longest first, so that none is left over for one worker while the others wait (Graham, SIAM J. Appl. Math. 17, 1969);
-    # an epoch with a norm takes longer.
-    missing.sort(key=lambda r: (r.config.all_epochs - len(epochs[r.config]), r.config.norm != "none"), reverse=True)
-    undone = {recipe.config for recipe in missing}
-    kept = {config: len(epochs[config]) if config in undone else config.all_epochs for config in configs}
-    with progress.shown(kept) as log:
-        for config, done, trained in _done(missing, log, workers):
-            progress.append(log, {"trained": trained})
-            epochs[config] = done[: config.all_epochs]
-    return [Run(recipe.config, recipe.name[:16], epochs[recipe.config], recipe.made_by) for recipe in recipes]
-
-
-def _refuse_replaced_code() -> None:
-    if found := source.replaced(TRAINS):
-        raise UserError(
-            f"{', '.join(found)} was replaced in this process, but runs are trained by others, which have the package's own. "
-            "Register yours under a name (`models.norm`, `models.network`, `optimizers.optimizer`) and give that name to a "
-            "study, or edit the package's file; then restart this kernel"
-        )
-
-
-@dataclass(frozen=True)
-class Task:
-    """A run for another process, with the code that a notebook registered for it."""
-
-    recipe: Recipe
-    own: bytes | None
-
-
-Result = tuple[RunConfig, tuple[records.Epoch, ...], int]  # and how many of its epochs were trained now
-
-
-def _done(recipes: list[Recipe], log: str, workers: int | None) -> Iterator[Result]:
-    """Does runs, and yields each when it is finished, in whatever order that is."""
-    if not recipes:
-        return
-    hear = partial(progress.append, log)
-    tasks = [Task(recipe, registry.packed(recipe.config)) for recipe in recipes]
-    address = cluster.address()
-    try:
-        yield from _done_far(tasks, hear, address) if address else _done_here(tasks, hear, workers or worker_count())
-    except OSError as error:
-        raise UserError(
-            f"{error.filename or 'the store'}: {error.strerror}; finished epochs are kept: mend that and run again"
-        ) from error
-
-
-def _done_here(tasks: list[Task], hear: Callable[[dict], None], workers: int) -> Iterator[Result]:
-    """Does runs in processes of this machine."""
-    executor = ProcessPoolExecutor(min(workers, len(tasks)))  # one run left needs no second process
-    finished = False
-    try:
-        for future in as_completed([executor.submit(_run_here, task, hear, os.getpid()) for task in tasks]):
-            yield future.result()
-        finished = True
-    except (BrokenProcessPool, TerminatedWorkerError) as error:
-        raise UserError(
-            "a worker process was killed, for want of memory perhaps; its finished epochs are kept: "
-            "run again, with a smaller WORKERS if it happens again"
-        ) from error
-    finally:  # they hold the data, and a kernel that ends while they still do leaves warnings behind
-        executor.shutdown(wait=True, kill_workers=not finished)
-
-
-def _done_far(tasks: list[Task], hear: Callable[[dict], None], address: str) -> Iterator[Result]:
-    """Does runs on a cluster. What the store here has of them goes there, and what is finished there comes into it."""
-    begun = [store.get(task.recipe) for task in tasks]
-    packed = [checkpoint and store.packed(checkpoint, task.recipe.name) for task, checkpoint in zip(tasks, begun, strict=True)]
-    with cluster.connected(address, hear) as connection:
-        for recipe, entry, trained in connection.results(_run_far, zip(tasks, packed, strict=True)):
-            checkpoint = store.unpacked(entry, recipe.name)
-            store.put(recipe, checkpoint)
-            yield recipe.config, checkpoint.epochs, trained
-
-
-def _run_here(task: Task, say: Callable[[dict], None], parent: int) -> Result:
-    """A run on this machine, in a process that ends with `parent`."""
-    _end_with(parent)
-    checkpoint, trained = _run(task, say)
-    return task.recipe.config, checkpoint.epochs, trained
-
-
-def _run_far(say: Callable[[dict], None], task: Task, begun: bytes | None) -> tuple[Recipe, bytes, int]:
-    """A run on a worker of a cluster, from where either store has it."""
-    name = task.recipe.name
-    checkpoint, trained = _run(task, say, begun and store.unpacked(begun, name))
-    return task.recipe, store.packed(checkpoint, name), trained
-
-
-def _run(task: Task, say: Callable[[dict], None], begun: Checkpoint | None = None) -> tuple[Checkpoint, int]:
-    """Does one run from where the store has it, or from `begun` if that is further; returns how many epochs it trained."""
-    registry.unpack(task.own)
-    recipe = task.recipe
-    data = _loaded(recipe)
-    _refuse_other_bits(recipe)
-    begun = max(store.get(recipe), begun, key=lambda checkpoint: len(checkpoint.epochs) if checkpoint else 0)
-    checkpoint, trained = begun, 0
-    for checkpoint in fit(recipe.config, data, begun):
-        store.put(recipe, checkpoint)
-        epoch, trained = checkpoint.epochs[-1], trained + 1
-        say(progress.event(recipe.config, epoch.epoch, ended=epoch.diverged))
-    return checkpoint, trained
-
-
-def _refuse_other_bits(recipe: Recipe) -> None:
-    """Holds what this process would do against what was asked for.
-
-    Raises:
-        UserError: another machine, or other code.
-    """
-    machine, code = environment.machine(recipe.config.device), store.code(recipe.config)
-    for name in recipe.machine | machine:
-        mine, its = machine.get(name), recipe.machine.get(name)
-        if mine != its:
-            raise UserError(
-                f"a worker on {platform.node()} would give other bits: its {name} is {mine}, not {its}; "
-                "make it the same, restart a cluster's workers, and run again"
-            )
-    code, asked = code | registry.own_code(recipe.config), recipe.code | recipe.own
-    if other := sorted(name for name in asked | code if asked.get(name) != code.get(name)):
-        raise UserError(
-            f"a worker on {platform.node()} has other code than this process ({', '.join(other)}): package files were edited "
-            "since it started, or something was replaced in it; restart the kernel, and a cluster's workers, and run again"
-        )
-
-
-def _loaded(recipe: Recipe) -> Data:
-    """The data of a run; files that were mended since this process began are read once more."""
-    data = load_once(recipe.config.dataset)
-    if data.fingerprint != recipe.data:
-        load_once.cache_clear()
-        data = load_once(recipe.config.dataset)
-    if data.fingerprint != recipe.data:
-        raise UserError(
-            f"the files of {recipe.config.dataset} on {platform.node()} are not those that this report began with; run again"
-        )
-    return data
-
-
-def _end_with(parent: int) -> None:
-    """Ends this worker within a second of its parent, which may be killed with no chance to say so."""
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(0.5)
-        os._exit(1)
-
-    if not any(thread.name == "end-with-parent" for thread in threading.enumerate()):
-        threading.Thread(target=watch, name="end-with-parent", daemon=True).start()

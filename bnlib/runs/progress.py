@@ -8,7 +8,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,11 +20,25 @@ EVERY = 8.0  # seconds between lines where the output is no terminal
 
 @dataclass
 class Tally:
-    """How many runs were finished, how many epochs they were trained for, and how many epochs the store had."""
+    """How many epochs were trained, of how many runs; how many the store had; how many runs a report's records gave."""
 
     runs: int = 0
     epochs: int = 0
     kept: int = 0
+    given: int = 0
+
+    def add(self, event: dict) -> None:
+        """Counts what an event of the log says."""
+        self.runs += "trained" in event
+        self.epochs += event.get("trained", 0)
+        self.kept += event.get("kept", 0) + event.get("found", 0)
+        self.given += event.get("given", 0)
+
+    def __str__(self) -> str:
+        told = [f"trained {self.epochs:,} epochs in {self.runs} runs"] if self.runs else []
+        told += [f"took {self.kept:,} epochs from the store"] if self.kept else []
+        told += [f"took {self.given} runs from the report's records"] if self.given else []
+        return f"Runs: {', '.join(told)}"
 
 
 def event(config, epoch: int, ended: bool = False) -> dict:
@@ -42,61 +56,60 @@ def append(log: str, event: dict) -> None:
 
 
 @contextlib.contextmanager
-def shown(kept: Mapping) -> Iterator[str]:
+def shown(kept: Mapping, given: int = 0) -> Iterator[str]:
     """Yields the log for runs and, unless `VARIABLE` names one that is watched already, shows it as a bar.
 
     Args:
         kept: for each run's configuration, how many of its epochs are in the store.
+        given: how many runs are taken from a report's records.
     """
-    left = {config: config.all_epochs - epochs for config, epochs in kept.items()}
-    runs = sum(epochs > 0 for epochs in left.values())
+    left = [config.all_epochs - epochs for config, epochs in kept.items()]
+    begun = {"left": sum(left), "runs": sum(epochs > 0 for epochs in left), "kept": sum(kept.values()), "given": given}
     watched = os.environ.get(VARIABLE)
     if watched:
-        first = next(iter(kept))
-        begun = {"rate": first.learning_rate, "chain": bool(first.later_rates)}
-        append(watched, {"kept": len(kept) - runs, "epochs": sum(kept.values())} | begun)
+        append(watched, begun)
         yield watched
         return
     from tqdm.auto import notebook_tqdm  # a widget where widgets can be shown, else the terminal's
 
     with tempfile.TemporaryDirectory(prefix="bnlib-") as folder:
         log = str(Path(folder) / "progress.jsonl")
-        with following(log, sum(left.values()), runs, bar=notebook_tqdm):
+        with following(log, bar=notebook_tqdm) as tally:
+            append(log, begun)
             yield log
+        print(tally)
 
 
 @contextlib.contextmanager
-def following(log: str, epochs: int, runs: int, rates: Sequence[float] = (), bar: type[tqdm] = tqdm) -> Iterator[Tally]:
+def following(log: str, bar: type[tqdm] = tqdm) -> Iterator[Tally]:
     """Shows the log as a bar for as long as the block lasts: a moving one on a terminal, else a line now and then.
 
     Yields a tally that is complete after the block.
 
     Args:
         log: the file that `append` adds to; it may not exist yet.
-        epochs, runs: how many there are in all.
-        rates: the learning rates in the order in which they are run, to say which one it is.
         bar: the kind of tqdm bar.
     """
     Path(log).touch()
-    plain = bar is tqdm and not sys.stderr.isatty()
-    shown_bar = bar(
-        total=epochs,
-        unit="epoch",
-        leave=not plain,
-        disable=epochs == 0,
-        file=_Nowhere() if plain else None,
-        smoothing=0.05,
-        bar_format="{percentage:3.0f}% |{bar:6}| {n_fmt}/{total_fmt} epochs, {remaining} left{postfix}",
-    )
     stop, tally = threading.Event(), Tally()
-    follower = threading.Thread(target=_follow, args=(log, shown_bar, tally, runs, list(rates), plain, stop), daemon=True)
+    follower = threading.Thread(target=_follow, args=(log, bar, tally, stop), daemon=True)
     follower.start()
     try:
         yield tally
     finally:
         stop.set()
         follower.join()
-        shown_bar.close()
+
+
+def _bar(kind: type[tqdm], plain: bool) -> tqdm:
+    return kind(
+        total=0,
+        unit="epoch",
+        leave=not plain,
+        file=_Nowhere() if plain else None,
+        smoothing=0.05,
+        bar_format="{percentage:3.0f}% |{bar:6}| {n_fmt}/{total_fmt} epochs, {remaining} left{postfix}",
+    )
 
 
 class _Nowhere(io.TextIOBase):
@@ -106,44 +119,38 @@ class _Nowhere(io.TextIOBase):
         return len(text)
 
 
-def _follow(log: str, bar: tqdm, tally: Tally, runs: int, rates: list[float], plain: bool, stop: threading.Event) -> None:
-    seen: dict[tuple, int] = {}
+def _follow(log: str, kind: type[tqdm], tally: Tally, stop: threading.Event) -> None:
+    bar, seen, runs = None, {}, 0
+    plain = kind is tqdm and not sys.stderr.isatty()
     said, before = time.monotonic(), ""
     with open(log) as stream:
         while True:
             last = stop.is_set()
-            for line in stream:
-                event = json.loads(line)
-                if "kept" in event:
-                    # What the store holds is neither work done nor work left.
-                    runs, bar.total = runs - event["kept"], max(bar.total - event["epochs"], 0)
-                    tally.kept += event["epochs"]
-                    bar.unpause()  # no runs went on since the last notebook's: the time left should not count that
-                    bar.set_postfix_str(f"{_rate(event, rates)}, first epochs", refresh=False)
-                elif "trained" in event:
-                    tally.runs, tally.epochs = tally.runs + 1, tally.epochs + event["trained"]
-                else:
+            for event in map(json.loads, stream):
+                tally.add(event)
+                if event.get("left"):
+                    bar = bar or _bar(kind, plain)  # none where there is nothing to do
+                    runs, bar.total = runs + event["runs"], bar.total + event["left"]
+                elif bar and "found" in event:
+                    bar.total -= event["found"]
+                elif bar and "epoch" in event:
                     run = event["run"], event["epochs"]
                     if event["epoch"] > seen.get(run, 0):  # not where another worker does a lost one's epochs again
                         seen[run] = event["epoch"]
                         bar.update(event["done"])
-                    bar.set_postfix_str(_where(event, len(seen), runs, rates), refresh=False)
-            bar.refresh()
-            if plain and bar.total and (last or time.monotonic() - said >= EVERY) and (now := str(bar).strip()) != before:
-                said, before = time.monotonic(), now
-                print(now, file=sys.stderr, flush=True)
+                    bar.set_postfix_str(_where(event, len(seen), runs), refresh=False)
+            if bar:
+                bar.refresh()
+                if plain and (last or time.monotonic() - said >= EVERY) and (now := str(bar).strip()) != before:
+                    said, before = time.monotonic(), now
+                    print(now, file=sys.stderr, flush=True)
             if last:
+                bar and bar.close()
                 return
             stop.wait(0.5)
 
 
-def _where(event: dict, run: int, runs: int, rates: list[float]) -> str:
-    return f"{_rate(event, rates)}, run {run}/{runs}, epoch {event['epoch']}/{event['epochs']}"  # fits 80 columns
-
-
-def _rate(event: dict, rates: list[float]) -> str:
-    """Which rate, and its place among those that are asked for."""
-    if event["chain"]:
-        return "replay"
-    which = f" ({rates.index(event['rate']) + 1}/{len(rates)})" if event["rate"] in rates else ""
-    return f"rate {event['rate']:g}{which}"
+def _where(event: dict, run: int, runs: int) -> str:
+    """Fits 80 columns."""
+    what = "replay" if event["chain"] else f"rate {event['rate']:g}"
+    return f"{what}, run {run}/{runs}, epoch {event['epoch']}/{event['epochs']}"

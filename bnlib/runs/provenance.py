@@ -15,6 +15,7 @@ from bnlib.experiment.study import Study
 from bnlib.runs import environment
 from bnlib.system import files
 
+FILES = ("epochs.csv", "timing.csv", "runs.csv", "provenance.json", "networks.csv", "study.json")  # of a study's records
 OPTIMISERS = {
     "adam": "Adam, β₁ = 0.9, β₂ = 0.999, ε = 10⁻⁸, no weight decay",
     "sgd": "SGD, momentum 0.9, no weight decay",
@@ -27,8 +28,8 @@ def describe(study: Study, data) -> dict[str, str]:
     optimizers = study.factors.get("optimizer", (config.optimizer,))
     return {
         "data set": data.name,
-        "training images": str(len(data.train)),
-        "test images": str(len(data.test)),
+        "training images": str(data.sizes[0]),
+        "test images": str(data.sizes[1]),
         "SHA-256 of the data": data.checksum,
         "seeds": ", ".join(map(str, range(study.seeds))),
         "epochs": str(study.epochs),
@@ -45,7 +46,7 @@ def facts(described: dict[str, str], runs: pd.DataFrame) -> dict[str, str]:
     """Everything stated about a report's runs: what was described, and of what made each run every kind, with its count."""
     made = {"code": "SHA-256 of the training code"}
     told = {}
-    for column in runs.columns.drop(["run", "configuration", "data"]):
+    for column in runs.columns.drop(["run", "epochs", "digest", "configuration", "data"]):
         counts = runs[column].value_counts(sort=False)
         several = [f"{value} ({count} run{'s' * (count > 1)})" for value, count in counts.items()]
         told[made.get(column, column)] = counts.index[0] if len(counts) == 1 else "; ".join(several)
@@ -59,6 +60,14 @@ def stated(folder: Path) -> dict[str, str]:
         UserError: they cannot be read.
     """
     return facts(load(folder), records.load(folder).runs)
+
+
+def is_of(folder: Path, study: Study) -> bool:
+    """Whether records in a folder are those of this very study."""
+    try:
+        return Study.model_validate_json((folder / "study.json").read_bytes()) == study
+    except (OSError, ValueError):  # none, or none of this package's
+        return False
 
 
 def joined(studies: Iterable[tuple[Study, dict[str, str]]]) -> dict[str, str]:
@@ -93,13 +102,20 @@ def _digest(made: Records) -> str:
 
 def save(study: Study, data, folder: Path) -> None:
     """Writes `study.json`, `provenance.json` and `networks.csv` beside a study's records."""
-    files.write_if_changed(folder / "study.json", study.model_dump_json(indent=1) + "\n")
     save_facts(describe(study, data), folder)
     files.write_if_changed(folder / "networks.csv", networks(study).to_csv(index=False, lineterminator="\n"))
+    # Last: it says that the rest is there.
+    files.write_if_changed(folder / "study.json", study.model_dump_json(indent=1) + "\n")
 
 
-def networks(study: Study) -> pd.DataFrame:
-    """The network of each arm, a row for each layer; `output` is for one image, `operations` are those of the whole network."""
+def networks(study: Study, folder: Path | None = None) -> pd.DataFrame:
+    """The network of each arm, a row for each layer; `output` is for one image, `operations` are those of the whole network.
+
+    Args:
+        folder: where records of the study may lie; its networks are then read there, which takes no torch.
+    """
+    if folder and is_of(folder, study):
+        return pd.read_csv(folder / "networks.csv", keep_default_na=False)
     from bnlib.training import models
 
     rows, configs = [], {}

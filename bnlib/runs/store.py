@@ -12,9 +12,9 @@ from filelock import FileLock
 
 from bnlib.experiment import registry
 from bnlib.experiment.config import RunConfig
-from bnlib.experiment.records import Epoch
-from bnlib.runs import environment, source
-from bnlib.system import files, paths
+from bnlib.experiment.records import Epoch, full_name
+from bnlib.runs import environment
+from bnlib.system import files, paths, source
 from bnlib.system.stamps import fingerprint
 from bnlib.training import loop
 from bnlib.training.loop import Checkpoint
@@ -40,8 +40,7 @@ class Recipe:
     @property
     def name(self) -> str:
         """The name under which the run is stored."""
-        hangs_on = {"config": self.config.changed, "data": self.data, "machine": self.machine}
-        return fingerprint(hangs_on | {"code": self.code, "own": self.own})
+        return full_name(self.config, self.made_by)
 
     @property
     def made_by(self) -> dict[str, str]:
@@ -135,6 +134,15 @@ def put(recipe: Recipe, checkpoint: Checkpoint) -> None:
         kept = _read(recipe)
         if kept is None or len(kept.epochs) < len(checkpoint.epochs):
             files.write(path, packed(checkpoint, recipe.name))
+
+
+def rename(name: str, recipe: Recipe) -> bool:
+    """Stores what lies under another name as this run; returns whether there was anything."""
+    try:
+        put(recipe, unpacked((paths.store() / f"{name}.pt").read_bytes(), name))
+    except (OSError, ValueError):  # nothing, or nothing whole
+        return False
+    return True
 
 
 def packed(checkpoint: Checkpoint, name: str) -> bytes:

@@ -87,3 +87,13 @@ def sha256(path: Path) -> str:
     """SHA-256 of a file, in hexadecimal."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def is_litter(path: Path, below: Path) -> bool:
+    """Whether a file is none of a folder's own: hidden, as editors and file servers leave some, or made by running it."""
+    return any(part.startswith(".") or part == "__pycache__" for part in path.relative_to(below).parts)
+
+
+def shown(path: Path) -> Path:
+    """The path as people see it from where they are."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path

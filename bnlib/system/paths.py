@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+RECORDS = "BNLIB_RECORDS"
 ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOKS = ROOT / "notebooks"
 
@@ -37,7 +38,7 @@ def records(study: str, dataset: str) -> Path:
     By hand the default is a folder of its own, so that a notebook rerun in JupyterLab never touches a report; of each study the
     latest one that was run is there.
     """
-    return _place("BNLIB_RECORDS", cache() / "interactive") / study / dataset
+    return _place(RECORDS, cache() / "interactive") / study / dataset
 
 
 def results(dataset: str) -> Path:
@@ -48,6 +49,11 @@ def results(dataset: str) -> Path:
 def report(dataset: str) -> Path:
     """Folder of a data set's report and the CSV files beside it (`REPORTS`; default `reports/` in the project)."""
     return _place("REPORTS", ROOT / "reports") / dataset
+
+
+def reproduction(dataset: str) -> Path:
+    """Folder of what `make reproduce` finds: beside the reports, and nothing of theirs."""
+    return _place("REPORTS", ROOT / "reports") / "reproduction" / dataset
 
 
 def benchmark() -> Path:

@@ -18,13 +18,18 @@ def fingerprint(inputs: Mapping | Sequence) -> str:
 
 def is_fresh(stamp: Path, inputs: Mapping) -> bool:
     """Whether the step was finished with these inputs, and every file that it wrote is still as it left it."""
+    return bool(outputs(stamp, inputs))
+
+
+def outputs(stamp: Path, inputs: Mapping) -> list[Path]:
+    """What a step that was finished with these inputs wrote; nothing where it was not, or where any of it has changed."""
     try:
-        said = json.loads(stamp.read_text())
-        return said["inputs"] == fingerprint(inputs) and all(
-            files.sha256(Path(path)) == sha256 for path, sha256 in said["outputs"].items()
-        )
-    except (OSError, ValueError, KeyError, TypeError):  # no stamp, no such output, or not a stamp
-        return False
+        said = json.loads(stamp.read_text(encoding="utf-8"))
+        made = {Path(path): sha256 for path, sha256 in said["outputs"].items()}
+        same = said["inputs"] == fingerprint(inputs) and all(files.sha256(path) == sha256 for path, sha256 in made.items())
+        return list(made) if same else []
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # no stamp, no such output, or not a stamp
+        return []
 
 
 def write(stamp: Path, inputs: Mapping, outputs: Iterable[Path]) -> None:

@@ -1,4 +1,4 @@
-"""Data sets as tensors: each split whole, in memory, normalised once."""
+"""Data sets as arrays: each split whole, in memory, normalised once. No torch here: pages show images and train nothing."""
 
 import functools
 import hashlib
@@ -6,20 +6,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from bnlib.system import download, paths
 
 MEAN, STANDARD_DEVIATION = 0.5, 0.5  # of pixels in [0, 1]; the original's values, not the data set's own
+# Of data sets whose files are always the same ones, what `Data.fingerprint` is: runs of theirs are known without the images.
+FINGERPRINTS = {"mnist": "e740dbf2b0dbe104db8c40273764142df970334a6d50fa27ded3d5578a484508"}
 
 
 @dataclass(frozen=True)
 class Split:
-    """Images (N, 1, 28, 28) float32, normalised; labels (N,) int64 in [0, 9]."""
+    """Images (N, 1, 28, 28) float32, normalised; labels (N,) int64 in [0, 9]; on a device (`loop.to_device`) as tensors."""
 
-    images: Tensor
-    labels: Tensor
+    images: np.ndarray
+    labels: np.ndarray
 
     def __post_init__(self) -> None:
         if len(self.images) != len(self.labels):
@@ -31,34 +31,51 @@ class Split:
 
 @dataclass(frozen=True)
 class Data:
-    """A data set: its two splits and the SHA-256 of all its raw bytes."""
+    """A data set: its two splits and the SHA-256 of all its raw bytes; `here` is whether it has images at all."""
 
     name: str
     train: Split
     test: Split
     checksum: str
+    here: bool = True
+
+    @property
+    def sizes(self) -> tuple[int, int]:
+        """How many images it has to train on, and how many to test on."""
+        if self.here:
+            return len(self.train), len(self.test)
+        return download.PARTS["train"][2], download.PARTS["test"][2]
 
     @functools.cached_property
     def fingerprint(self) -> str:
         """SHA-256 of the very numbers that networks are trained and tested on, labels included."""
+        if not self.here:
+            return FINGERPRINTS[self.name]
         digest = hashlib.sha256()
-        for tensor in (self.train.images, self.train.labels, self.test.images, self.test.labels):
-            digest.update(tensor.contiguous().numpy())
+        for array in (self.train.images, self.train.labels, self.test.images, self.test.labels):
+            digest.update(np.ascontiguousarray(array))
         return digest.hexdigest()
 
 
-def load(name: str, root: Path | None = None) -> Data:
+def load(name: str, root: Path | None = None, needed: bool = True) -> Data:
     """Loads a data set, after checking its files; what is missing or damaged is fetched where that is possible.
 
     Args:
         name: one of `download.NAMES`, or `auto`: MNIST where it lies in `root` or can be downloaded, else `digits`.
         root: the data folder; `paths.data()` by default. `digits` needs none.
+        needed: False where runs that were made elsewhere may do: MNIST that cannot be had then comes without its images.
 
     Raises:
         ValueError: unknown name.
-        UserError: the files are missing or damaged and cannot be fetched.
+        UserError: the files are damaged and cannot be fetched, or they are missing and needed.
     """
-    name = download.choose(name, root)
+    try:
+        name = download.choose(name, root)
+    except download.Unreachable:
+        if needed or name not in FINGERPRINTS:
+            raise
+        nothing = Split(np.empty((0, 1, 28, 28), np.float32), np.empty(0, np.int64))
+        return Data(name, nothing, nothing, _joined(download.SHA256[name]), here=False)
     return _digits() if name == "digits" else _idx(name, root or paths.data())
 
 
@@ -73,19 +90,22 @@ def checksum(name: str, root: Path | None = None) -> str:
     if name == "digits":
         pixels, labels = _digits_arrays()
         return hashlib.sha256(pixels.tobytes() + labels.tobytes()).hexdigest()
-    sums = download.checksums(name, root)
+    return _joined(download.checksums(name, root))
+
+
+def _joined(sums: dict[str, str]) -> str:
     return hashlib.sha256("".join(sums[file] for file in sorted(sums)).encode()).hexdigest()
 
 
-def normalise(pixels: Tensor) -> Tensor:
-    """(N, 28, 28) pixels in [0, 1] to (N, 1, 28, 28) float32 in [-1, 1]."""
-    return pixels.float().sub(MEAN).div(STANDARD_DEVIATION).unsqueeze(1)
+def normalise(pixels: np.ndarray) -> np.ndarray:
+    """(N, 28, 28) float32 pixels in [0, 1] to (N, 1, 28, 28) float32 in [-1, 1]."""
+    return ((pixels - np.float32(MEAN)) / np.float32(STANDARD_DEVIATION))[:, None]
 
 
 def _idx(name: str, root: Path) -> Data:
     def split(which: str) -> Split:
-        pixels, labels = map(torch.from_numpy, download.read(name, root, which))
-        return Split(normalise(pixels.float().div(255)), labels.long())
+        pixels, labels = download.read(name, root, which)
+        return Split(normalise(pixels.astype(np.float32) / np.float32(255)), labels.astype(np.int64))
 
     return Data(name, split("train"), split("test"), checksum(name, root))
 
@@ -104,10 +124,17 @@ def _digits() -> Data:
     """
     from sklearn.model_selection import train_test_split
 
-    pixels, labels = (torch.from_numpy(array) for array in _digits_arrays())
-    small = pixels.float().div(16).unsqueeze(1)
-    large = torch.nn.functional.interpolate(small, size=(28, 28), mode="bilinear", align_corners=False).squeeze(1)
-    train, test = train_test_split(np.arange(len(labels)), test_size=360, stratify=labels.numpy(), random_state=0)
-    images = normalise(large)
-    splits = (Split(images[index], labels[index]) for index in map(torch.from_numpy, (train, test)))
-    return Data("digits", *splits, checksum("digits"))
+    pixels, labels = _digits_arrays()
+    train, test = train_test_split(np.arange(len(labels)), test_size=360, stratify=labels, random_state=0)
+    images = normalise(enlarged(pixels.astype(np.float32) / np.float32(16), 28))
+    return Data("digits", *(Split(images[index], labels[index]) for index in (train, test)), checksum("digits"))
+
+
+def enlarged(images: np.ndarray, size: int) -> np.ndarray:
+    """(N, S, S) images to (N, size, size) by bilinear interpolation, edges aligned with edges."""
+    small = images.shape[-1]
+    at = ((np.arange(size) + 0.5) * small / size - 0.5).clip(0, small - 1)  # the middle of each new pixel among the old ones
+    low = at.astype(int)
+    high, share = np.minimum(low + 1, small - 1), (at - low).astype(np.float32)
+    rows = images[:, low] * (1 - share)[:, None] + images[:, high] * share[:, None]
+    return rows[:, :, low] * (1 - share) + rows[:, :, high] * share

@@ -12,37 +12,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from bnlib import UserError
 from bnlib.experiment.config import THREADS
 
-BF16_FLAGS = ("avx512_bf16", "amx_bf16", "avx10_1", "bf16", "sve_bf16")  # any of them: bfloat16 products in hardware
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
 LARGEST_IN_HEAP = 32 << 20  # bytes; glibc allows no more
 KEPT = 1 << 30  # bytes at the top of the heap that are not given back
 WARM_UP = 3  # steps: libraries allocate and choose in the first ones, which a capture must not see
-
-
-def resolve(device: str) -> str:
-    """The device that `auto` stands for here, or the one asked for.
-
-    Raises:
-        UserError: this machine has no such device.
-    """
-    have = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
-    if device == "auto":
-        return next(name for name, here in have.items() if here)
-    if not have.get(device, False):
-        here = ", ".join(name for name, present in have.items() if present)
-        raise UserError(f"DEVICE={device}: not to be had here; this machine has: auto, {here}")
-    return device
-
-
-def warning(device: str, precision: str) -> str:
-    """That `bf16` will be slow here, or nothing."""
-    features = torch.cpu.get_capabilities()
-    if precision != "bf16" or device != "cpu" or any(features.get(flag) for flag in BF16_FLAGS):
-        return ""
-    return "This processor has no bfloat16 arithmetic: bf16 is emulated here, slower than fp32."
 
 
 def has_onednn(device: torch.device) -> bool:

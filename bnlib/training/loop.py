@@ -172,9 +172,9 @@ def epoch_order(seed: int, epoch: int, n: int) -> Tensor:
 
 
 def to_device(split: Split, config: RunConfig) -> Split:
-    """The split resident on the run's device, images in the memory format that its convolutions want."""
-    images = split.images.to(config.device, memory_format=torch.channels_last)
-    return Split(images, split.labels.to(config.device))
+    """The split as tensors on the run's device, images in the memory format that its convolutions want."""
+    images = torch.from_numpy(split.images).to(config.device, memory_format=torch.channels_last)
+    return Split(images, torch.from_numpy(split.labels).to(config.device))
 
 
 def forward(model: nn.Module, images: Tensor, precision: str) -> Tensor:

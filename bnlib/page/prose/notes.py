@@ -32,6 +32,11 @@ def notice(dataset: str, fell_back: bool) -> str:
     return f"> **This is not MNIST.** Every number here comes from {DATASETS[dataset]}."
 
 
+def no_images(dataset: str) -> str:
+    """What stands in the place of a data set's images where there are none."""
+    return f"*The images of {DATASETS[dataset]} are not on the machine that made this page. The runs below were made where they are.*"
+
+
 def missing(study: Study, epochs: pd.DataFrame) -> str:
     """What was asked for and is not in the records; empty where all is there."""
     lines = [line.replace("_", " ") for line in study.missing(epochs)]

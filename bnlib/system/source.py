@@ -19,8 +19,6 @@ from pathlib import Path
 from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import Any
 
-from bnlib.experiment.registry import Registry
-
 PACKAGE = str(Path(__file__).parents[1]) + "/"
 _REGISTERS = "a registry"
 CHANGES_NOTHING = ("ctx", "annotation", "returns", "type_comment", "type_params", "kind")
@@ -119,7 +117,7 @@ class _Text:
             return value.__name__.rpartition(".")[2] if _is_ours_file(_module_file(value)) else value.__name__
         if isinstance(value, type | FunctionType | BuiltinFunctionType):
             return f"{value.__module__}.{value.__qualname__}"
-        if isinstance(value, Registry) or isinstance(getattr(value, "__self__", None), Registry):
+        if "Registry" in (type(value).__name__, type(getattr(value, "__self__", None)).__name__):
             return _REGISTERS
         if isinstance(value, dict):
             return f"{{{','.join(f'{self._value(k)}:{self._value(v)}' for k, v in value.items())}}}"

@@ -1,0 +1,247 @@
+"""The steps from what was asked to the pages; each is done where what it was made from, or what it made, has changed."""
+
+import os
+import tempfile
+from pathlib import Path
+
+import pandas as pd
+
+# No torch here nor in what these import: it takes seconds, and most often there is nothing to train.
+from bnlib.commands.notebook import Job, cells, execute_all
+from bnlib.experiment import records, studies
+from bnlib.experiment.config import rate_name
+from bnlib.experiment.settings import Settings, read, worker_count
+from bnlib.experiment.study import Study
+from bnlib.page.words import listing, plural
+from bnlib.runs import cluster, environment, pool, progress, provenance
+from bnlib.system import download, files, paths, stamps
+
+PACKAGE = Path(__file__).parents[2]
+RUNS = ("experiment", "training", "runs", "system")  # wings on which runs can hang; on no other
+# Modules on which nothing in an executed notebook hangs: a change of theirs runs none again.
+APART = {
+    *(f"commands/{name}.py" for name in ("__init__", "adopt", "bench", "reproduce", "verify")),
+    *("commands/report/__main__.py", "commands/report/steps.py", "commands/report/pages.py"),
+    *("page/html.py", "runs/cluster.py", "runs/progress.py", "system/signals.py", "training/plain_loop.py"),
+}
+FELL_BACK = (
+    "MNIST is neither in the data folder nor can it be downloaded. This report will be on the 1,797 digits of scikit-learn "
+    "instead: not on MNIST."
+)
+INDEX = "report"  # the notebook of the first page, which reads what all studies came to
+
+
+class Report:
+    """One `make report`: what it was asked for, and where its steps leave their files."""
+
+    def __init__(self, settings: Settings, dataset: str):
+        self.workers, self.settings, self.dataset = _workers(), settings, dataset
+        self.fell_back = settings.dataset == "auto" and dataset == "digits"
+        device = environment.device(settings.device)
+        self.warnings = list(filter(None, [FELL_BACK * self.fell_back, environment.warning(device, settings.precision)]))
+        self.studies = studies.studies(settings, dataset, device)
+        self.report = paths.report(dataset)
+        self.executed = paths.cache() / "executed" / dataset
+        self.records, self.results = self.executed / "records", self.executed / "results"
+        code = {name: digest for name, digest in sources().items() if name not in APART}
+        machine = environment.machine(settings.device)
+        self.training = {
+            "code": {name: digest for name, digest in code.items() if name.startswith(RUNS)},
+            "data": download.checksums(dataset),
+            "machine": machine,
+            "strict": os.environ.get(pool.STRICT, ""),
+        }
+        self.common = self.training | {
+            "code": code,
+            "original": stamps.sources((PACKAGE / "analysis/original").glob("[!.]*.[ct][so]*"), PACKAGE),
+            "versions": environment.versions() | stamps.sources([paths.ROOT / "requirements.lock"], paths.ROOT),
+            "fell_back": self.fell_back,
+        }
+
+    def run(self, keep_time: bool = False) -> tuple[list[Path], bool]:
+        """Makes what is not up to date; returns the files of the report, its first page first, and whether any was made anew."""
+        for folder in (self.report, paths.store()):
+            folder.mkdir(parents=True, exist_ok=True)
+            tempfile.TemporaryFile(dir=folder).close()  # a place that cannot be written is said before the runs, not after
+        for folder in (self.report, paths.cache()):
+            files.sweep(folder)
+        with tempfile.TemporaryDirectory(prefix="bnlib-") as folder:
+            log = str(Path(folder) / "progress.jsonl")
+            with paths.variables({progress.VARIABLE: log, paths.RECORDS: str(self.records)}), progress.following(log) as tally:
+                made = [self._make_runs(), self._make_results(keep_time), self._make_notebooks()]
+                if self._make_results():  # a notebook that somebody changed asked for more than the report does
+                    made.append(self._make_notebooks())
+        if made[0]:
+            print(f"{tally} ({_store()})", flush=True)
+        made_pages, anew = self._make_pages()
+        return made_pages, any(made) or anew
+
+    def _folder(self, study: Study) -> Path:
+        return self.records / study.stem / self.dataset
+
+    def _records(self, study: Study) -> list[Path]:
+        return [self._folder(study) / name for name in provenance.FILES]
+
+    # Runs: what was asked -> records of each study
+
+    def _asked(self, study: Study) -> dict:
+        return self.training | {"study": study.model_dump(mode="json")}
+
+    def _runs_stamp(self, study: Study) -> Path:
+        return self.executed / f"{study.stem}-runs.json"
+
+    def _make_runs(self) -> bool:
+        stale = [study for study in self.studies if not stamps.is_fresh(self._runs_stamp(study), self._asked(study))]
+        if not stale:
+            return False
+        from bnlib.training import data as datasets
+
+        asked = [self._asked(study) for study in stale]  # as they begin: what is edited meanwhile is not what was run
+        data = datasets.load(self.dataset, needed=False)
+        named = listing([study.title.lower() for study in stale])
+        runs = len({str(config.changed) for study in stale for config in study.configs})
+        print(f"Runs on {self.dataset}, {named}: {plural(runs, 'run')}, {self.workers}", flush=True)
+        made = records.join(pool.run_studies(stale, data))
+        self._say_foreign(made.runs)
+        for study, its in zip(stale, asked, strict=True):
+            stamps.write(self._runs_stamp(study), its, self._records(study))
+        return True
+
+    def _say_foreign(self, runs: pd.DataFrame) -> None:
+        """Says how many runs are of another machine."""
+        here = self.training["machine"]
+        elsewhere = runs[(runs[list(here)] != pd.Series(here)).any(axis=1)]
+        if len(elsewhere):
+            kinds = listing([f"{c} ({t})" for c, t in dict.fromkeys(zip(elsewhere.processor, elsewhere.torch, strict=True))])
+            print(f"{len(elsewhere)} of {plural(len(runs), 'run')} made on {kinds}; {pool.STRICT}=1 trains them anew here")
+
+    # Results: records of all studies -> contrasts, claims and facts
+
+    def _make_results(self, keep_time: bool = False) -> bool:
+        took = self.report / "took.json"
+        inputs = {
+            "code": self.common["code"],
+            "versions": self.common["versions"],
+            "original": self.common["original"],
+            "records": [stamps.sources(self._records(study), self.records) for study in self.studies],
+            "kept": stamps.sources([took], self.report) if took.exists() else {},
+        }
+        stamp = self.executed / "results.json"
+        if stamps.is_fresh(stamp, inputs) and not keep_time:
+            return False
+        from bnlib.commands.report import results
+
+        results.save([self._folder(study) for study in self.studies], self.results, took, keep_time)
+        if keep_time:
+            inputs["kept"] = stamps.sources([took], self.report)
+        stamps.write(stamp, inputs, _files(self.results))
+        return True
+
+    # Notebooks: records and results -> executed notebooks, side by side
+
+    def _values(self, study: Study) -> dict:
+        """The parameters with which a study's notebook makes that very study."""
+        values = {"dataset": self.dataset, "fell_back": self.fell_back, "seeds": study.seeds, "epochs": study.epochs}
+        values |= {"precision": self.settings.precision, "device": self.settings.device}
+        if study.rates:  # else its arms and rates are the original's
+            values["arms"] = " ".join(self.settings.arms)
+            rates = {"learning_rates": " ".join(map(rate_name, study.rates))}
+            values |= {"learning_rate": study.rates[0]} if study.part else rates
+        return values
+
+    def _path(self, study: Study) -> Path:
+        return self.executed / f"{study.stem}.ipynb"
+
+    def _jobs(self) -> list[tuple[Job, dict, Study | None]]:
+        """Each notebook with all that it hangs on; those of studies may write records, too."""
+        jobs: list[tuple[Job, dict, Study | None]] = []
+        for study in self.studies:
+            job = Job(*self._places(study.notebook, study.stem), self._values(study), {paths.RECORDS: str(self.records)})
+            jobs.append((job, {}, study))
+        values = {"dataset": self.dataset, "fell_back": self.fell_back}
+        job = Job(*self._places(INDEX, INDEX), values, {"BNLIB_RESULTS": str(self.results)})
+        kept = [path for path in (paths.benchmark(),) if path.exists()]
+        read = stamps.sources(_files(self.results), self.results) | stamps.sources(kept, self.report.parent)
+        return [*jobs, (job, {"read": read}, None)]
+
+    def _places(self, notebook: str, output: str) -> tuple[Path, Path]:
+        return paths.NOTEBOOKS / f"{notebook}.ipynb", self.executed / f"{output}.ipynb"
+
+    def _make_notebooks(self) -> bool:
+        stale = {}
+        for job, inputs, study in self._jobs():
+            inputs |= self.common | {"asked": job.parameters, "cells": cells(job.notebook)}
+            made = [job.output, *(self._records(study) if study else ())]
+            if not stamps.is_fresh(job.output.with_suffix(".json"), inputs):
+                stale[job.output] = job, inputs, study, made
+        if stale:
+            print(f"Notebooks: {plural(len(stale), 'page')} of tables, plots and findings", flush=True)
+        for done in execute_all([job for job, *_ in stale.values()], min(os.cpu_count() or 1, len(stale) or 1)):
+            job, inputs, study, made = stale[done.output]
+            if study:  # a notebook that asks for another study than the report did has put that one's records there
+                stamps.write(self._runs_stamp(study), self._asked(study), self._records(study))
+            stamps.write(job.output.with_suffix(".json"), inputs, made)
+        return bool(stale)
+
+    # Pages: executed notebooks -> HTML, with the data beside it; nothing under `reports` changes before all is ready
+
+    def _make_pages(self) -> tuple[list[Path], bool]:
+        from bnlib.commands.report import pages
+
+        executed = [self.executed / f"{name}.ipynb" for name in (INDEX, *(study.stem for study in self.studies))]
+        template = [path for path in (PACKAGE / "page/template").rglob("[!.]*") if path.is_file()]
+        inputs = self.common | {
+            "notebooks": stamps.sources(executed, self.executed),
+            "results": stamps.sources(_files(self.results), self.results),
+            "template": stamps.sources([PACKAGE / "page/html.py", Path(__file__), Path(__file__).with_name("pages.py"), *template], PACKAGE),
+            "report": str(self.report),
+        }
+        stamp = self.executed / "pages.json"
+        if made := stamps.outputs(stamp, inputs):
+            return made, False
+        made = pages.render(executed, self.studies, self.results, self.report)
+        stamps.write(stamp, inputs, made)
+        return made, True
+
+
+def asked() -> tuple[Settings, str]:
+    """What the variables ask for, the rest as the report that stands there was asked for; and on which data set that is.
+
+    Raises:
+        UserError: a variable is not what it should be, or data are to be had neither here nor elsewhere.
+    """
+    settings = read()
+    try:
+        dataset = download.choose(settings.dataset)
+    except download.Unreachable:
+        dataset = settings.dataset
+        if not (paths.report(dataset) / "data/runs.csv").exists():
+            raise  # else its runs may do without the images
+    try:
+        return read(standing=studies.asked(studies.load(paths.report(dataset) / "data"))), dataset
+    except (OSError, ValueError, KeyError):  # none, or none that can be read
+        return settings, dataset
+
+
+def sources() -> dict[str, str]:
+    """SHA-256 of each of the package's modules."""
+    return stamps.sources((path for path in PACKAGE.rglob("*.py") if not files.is_litter(path, PACKAGE)), PACKAGE)
+
+
+def _workers() -> str:
+    """How many runs at once, and where: a wrong WORKERS or SCHEDULER is said before data are fetched, and not by a kernel."""
+    if address := cluster.address():
+        with cluster.connected(address) as connection:
+            return f"{plural(connection.workers, 'worker')} at {address}"
+    return f"{worker_count()} at once"
+
+
+def _files(folder: Path) -> list[Path]:
+    """The finished files in a folder: not those that a killed process left half-written."""
+    return sorted(folder.glob("[!.]*"))
+
+
+def _store() -> str:
+    """Where finished runs are kept, and how much room they take."""
+    folder = paths.store()
+    return f"store: {sum(path.stat().st_size for path in folder.iterdir()) / 1e6:,.0f} MB in {files.shown(folder)}"
