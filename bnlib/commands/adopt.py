@@ -19,13 +19,16 @@ SAMPLE = 2  # runs of each arm at the lowest and at the highest rate of each stu
 
 
 def sample(asked: Iterable[Study], runs: Sequence[Run], count: int) -> list[Run]:
-    """`count` runs of each arm at the lowest and the highest rate of each study, at all epochs that the records have of them."""
+    """`count` runs of each arm at the lowest and the highest rate of each study, with all epochs that the records have of them.
+
+    Of chains, which are at each rate of theirs, it is one of each arm.
+    """
     by_question = {str(run.config.changed): run for run in runs}
     found = {}
     for study in asked:
         ends = {*study.rates[:1], *study.rates[-1:]}
         for config in study.configs:
-            if config.seed < count and (not ends or config.learning_rate in ends):
+            if config.seed < count and config.learning_rate in ends or (not ends and config.seed == 0):
                 question = str(config.changed)
                 if question not in by_question:
                     raise UserError(f"the records have no run of {told(config)}: `make report` makes it")
