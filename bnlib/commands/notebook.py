@@ -226,12 +226,9 @@ def _tags(cell: nbformat.NotebookNode) -> list[str]:
 
 
 def normalised(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """The notebook without what differs from one run to the next: ids, times, and how streams were cut into pieces."""
-    from nbconvert.preprocessors.coalescestreams import CoalesceStreamsPreprocessor
-
-    notebook, _ = CoalesceStreamsPreprocessor().preprocess(notebook, {})
-    notebook.metadata.pop("papermill", None)
-    notebook.metadata.pop("widgets", None)
+    """The notebook without what differs from one run to the next: ids and times."""
+    for name in ("papermill", "widgets"):
+        notebook.metadata.pop(name, None)
     for number, cell in enumerate(notebook.cells):
         cell.id = f"cell-{number}"
         for key in ("papermill", "execution"):

@@ -9,7 +9,9 @@ from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.provisioning import LocalProvisioner
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
+from nbconvert.preprocessors.coalescestreams import CoalesceStreamsPreprocessor
 from nbformat import NotebookNode
+from psutil import Process
 from traitlets import Any
 
 from bnlib.commands.kernels.warm import Warm
@@ -51,8 +53,11 @@ def run(notebook: NotebookNode, warm: Warm, folder: Path, variables: dict[str, s
         with client.setup_kernel(cleanup_kc=True, cwd=folder, env=variables):
             for index, cell in enumerate(notebook.cells):
                 client.execute_cell(cell, index)
+                CoalesceStreamsPreprocessor().preprocess_cell(cell, {}, index)  # else in pieces as they came, at random
             reply = client.wait_for_reply(client.kc.kernel_info())
             notebook.metadata["language_info"] = reply["content"]["language_info"]
+            if not Process(manager.provisioner.pid).children():  # else it has workers to end, which takes its time
+                client.shutdown_kernel = "immediate"
     except CellExecutionError as error:
         return f"{error.ename}: {error.evalue}"
     except (RuntimeError, OSError) as error:  # a kernel that died, or one that cannot start
