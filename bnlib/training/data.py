@@ -55,8 +55,7 @@ def load(name: str, root: Path | None = None) -> Data:
         root: the data folder; `paths.data()` by default. `digits` needs none.
 
     Raises:
-        ValueError: unknown name.
-        UserError: the files are missing or damaged and cannot be fetched.
+        UserError: the name is unknown, or the files are missing or damaged and cannot be fetched.
     """
     name = download.choose(name, root)
     return _digits() if name == "digits" else _idx(name, root or paths.data())

@@ -33,7 +33,7 @@ def resolve(device: str) -> str:
         return next(name for name, here in have.items() if here)
     if not have.get(device, False):
         here = ", ".join(name for name, present in have.items() if present)
-        raise UserError(f"DEVICE={device}: not to be had here; this machine has: auto, {here}")
+        raise UserError(f"device={device!r}: not to be had here; this machine has: auto, {here}")
     return device
 
 
