@@ -1,5 +1,6 @@
 """Sends the cells of a notebook to a kernel of its own, in this process; several threads may do so side by side."""
 
+import asyncio
 import logging
 import secrets
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 from jupyter_client import AsyncKernelManager
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.provisioning import LocalProvisioner
+from jupyter_client.utils import ensure_async
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 from nbconvert.preprocessors.coalescestreams import CoalesceStreamsPreprocessor
@@ -48,18 +50,22 @@ def run(notebook: NotebookNode, warm: Warm, folder: Path, variables: dict[str, s
         logging.getLogger(name).setLevel(logging.CRITICAL)
     manager = Manager(connection_file=str(place / f"kernel-{secrets.token_hex(8)}.json"))
     manager.provisioner = Provisioner(parent=manager, kernel_spec=manager.kernel_spec, warm=warm)
-    client = NotebookClient(notebook, km=manager, record_timing=False, store_widget_state=False)
     try:
-        with client.setup_kernel(cleanup_kc=True, cwd=folder, env=variables):
-            for index, cell in enumerate(notebook.cells):
-                client.execute_cell(cell, index)
-                CoalesceStreamsPreprocessor().preprocess_cell(cell, {}, index)  # else in pieces as they came, at random
-            reply = client.wait_for_reply(client.kc.kernel_info())
-            notebook.metadata["language_info"] = reply["content"]["language_info"]
-            if not Process(manager.provisioner.pid).children():  # else it has workers to end, which takes its time
-                client.shutdown_kernel = "immediate"
+        asyncio.run(_run(notebook, manager, folder, variables))
     except CellExecutionError as error:
         return f"{error.ename}: {error.evalue}"
     except (RuntimeError, OSError) as error:  # a kernel that died, or one that cannot start
         return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     return None
+
+
+async def _run(notebook: NotebookNode, manager: Manager, folder: Path, variables: dict[str, str]) -> None:
+    client = NotebookClient(notebook, km=manager, record_timing=False, store_widget_state=False)
+    async with client.async_setup_kernel(cleanup_kc=True, cwd=folder, env=variables):
+        for index, cell in enumerate(notebook.cells):
+            await client.async_execute_cell(cell, index)
+            CoalesceStreamsPreprocessor().preprocess_cell(cell, {}, index)  # else in pieces as they came, at random
+        reply = await client.async_wait_for_reply(await ensure_async(client.kc.kernel_info()))
+        notebook.metadata["language_info"] = reply["content"]["language_info"]
+        if not Process(manager.provisioner.pid).children():  # else it has workers to end, which takes its time
+            client.shutdown_kernel = "immediate"
