@@ -53,7 +53,7 @@ def test_wrong_parameter_is_refused_before_the_run(parameters, said, write_noteb
 def test_saved_whole_number_stands_for_a_rate_and_a_saved_fraction_for_no_count(write_notebook):
     saved = write_notebook("learning_rate = 1\nseeds = 3\nepochs = 2.0\nmine = 1")
     check_parameters(saved, {"learning_rate": 0.001, "seeds": 4, "epochs": 3})
-    check_parameters(write_notebook(PARAMETERS), {"learning_rate": 1})
+    check_parameters(write_notebook(PARAMETERS, name="other"), {"learning_rate": 1})
     for wrong in ({"seeds": 2.5}, {"epochs": 2.5}, {"mine": 2.5}, {"learning_rate": True}):
         with pytest.raises(UserError, match="should be a"):
             check_parameters(saved, wrong)

@@ -1,10 +1,12 @@
 """Sends the cells of a notebook to a kernel of its own, in this process; several threads may do so side by side."""
 
 import asyncio
+import contextlib
 import logging
 import secrets
 from pathlib import Path
 
+import psutil
 from jupyter_client import AsyncKernelManager
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.provisioning import LocalProvisioner
@@ -13,7 +15,6 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 from nbconvert.preprocessors.coalescestreams import CoalesceStreamsPreprocessor
 from nbformat import NotebookNode
-from psutil import Process
 from traitlets import Any
 
 from bnlib.commands.kernels.warm import Warm
@@ -29,6 +30,13 @@ class Provisioner(LocalProvisioner):
         self.process = self.warm.kernel(self.parent.connection_file, cwd, env)
         self.pid = self.pgid = self.process.pid  # it leads a group of its own, with its workers
         return self.connection_info
+
+    @property
+    def has_workers(self) -> bool:
+        """Whether the kernel has processes of its own."""
+        with contextlib.suppress(psutil.NoSuchProcess):
+            return bool(psutil.Process(self.pid).children())
+        return False
 
 
 class Manager(AsyncKernelManager):
@@ -61,11 +69,20 @@ def run(notebook: NotebookNode, warm: Warm, folder: Path, variables: dict[str, s
 
 async def _run(notebook: NotebookNode, manager: Manager, folder: Path, variables: dict[str, str]) -> None:
     client = NotebookClient(notebook, km=manager, record_timing=False, store_widget_state=False)
-    async with client.async_setup_kernel(cleanup_kc=True, cwd=folder, env=variables):
+    # Not by its `async_setup_kernel`: that takes over the signals, and leaves an exit handler of a kernel that never started.
+    try:
+        await client.async_start_new_kernel(cwd=folder, env=variables)
+        await client.async_start_new_kernel_client()
         for index, cell in enumerate(notebook.cells):
             await client.async_execute_cell(cell, index)
             CoalesceStreamsPreprocessor().preprocess_cell(cell, {}, index)  # else in pieces as they came, at random
         reply = await client.async_wait_for_reply(await ensure_async(client.kc.kernel_info()))
         notebook.metadata["language_info"] = reply["content"]["language_info"]
-        if not Process(manager.provisioner.pid).children():  # else it has workers to end, which takes its time
-            client.shutdown_kernel = "immediate"
+    finally:
+        if await manager.is_alive():
+            # Where it has workers they end first, which takes it its time.
+            await manager.shutdown_kernel(now=not manager.provisioner.has_workers)
+        else:
+            await manager.cleanup_resources()
+        if client.kc:
+            client.kc.stop_channels()

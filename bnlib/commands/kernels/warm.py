@@ -50,6 +50,11 @@ class Forked(psutil.Process):
         """As `poll`."""
         return self.poll()
 
+    def send_signal(self, sig: int) -> None:
+        """As that of `Popen`, which is silent where the process has ended."""
+        with contextlib.suppress(psutil.NoSuchProcess):
+            super().send_signal(sig)
+
 
 class Warm:
     """A process that imports `modules` while other things go on, and the kernels that are forked from it.
