@@ -71,10 +71,7 @@ def _unbreakable_output() -> Iterator[None]:
         try:
             os.fstat(number)
         except OSError:  # closed: the next file that is opened would get its number, and a kernel would print into that
-            nowhere = os.open(os.devnull, os.O_RDWR)
-            os.dup2(nowhere, number)
-            if nowhere != number:
-                os.close(nowhere)
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # which is that number: those below are open
     before = sys.stdout, sys.stderr
     with contextlib.ExitStack() as opened:
         for name, number in (("stdout", 1), ("stderr", 2)):
