@@ -268,9 +268,12 @@ def test_clean_keeps_runs_and_says_their_size_and_clean_all_removes_them(cache, 
     assert [path.exists() for path in (made, installed, *kept)] == [False, False, True, True]
 
 
-def test_clean_follows_a_link_to_another_disk(littered, tmp_path):
+@pytest.mark.parametrize("linked", [[".cache"], [".cache/runs", ".cache/executed"]], ids=str)
+def test_clean_follows_a_link_to_another_disk(linked, littered, tmp_path):
     made, executed = put_cache(tmp_path / "disk")
-    (littered / ".cache").symlink_to(tmp_path / "disk")
+    for name in linked:
+        (littered / name).parent.mkdir(exist_ok=True)
+        (littered / name).symlink_to(tmp_path / "disk" / name.removeprefix(".cache").strip("/"))
     assert run("make", "clean", root=littered).returncode == 0
     assert [path.exists() for path in (made, executed)] == [True, False]
     assert run("make", "clean-all", root=littered).returncode == 0
