@@ -1,95 +1,111 @@
-# Variables, with their defaults. Set them on the command line: make report SEEDS=5 DATASET=mnist
-LEARNING_RATES ?= 0.001 0.005 0.01
-ARMS           ?= none batch
-SEEDS          ?= 3
-STUDY_SEEDS    ?= 3
-RANGE_RATES    ?= 0.0001 0.0003 0.001 0.003 0.01 0.03 0.1 0.3 1
-EPOCHS         ?= 10
-DATASET        ?= auto
-DATA_DIR       ?= data
-PRECISION      ?= fp32
-DEVICE         ?= auto
-REPORTS        ?= reports
-# WORKERS: runs at once; by default one for each core.
-# SCHEDULER: tcp://host:port of a Dask scheduler whose workers do the runs; by default this machine does them.
-# BNLIB_CACHE: where runs and executed notebooks are kept; by default .cache.
-# PYTHON: an active environment's interpreter; by default .venv is set up and used.
+# Variables reach Python as they are given, on the command line or in the environment; what is not given stays unset, as Python
+# has the defaults. The lines `#:` at the end only tell of them; `make help` shows these.
 
-export LEARNING_RATES ARMS SEEDS STUDY_SEEDS RANGE_RATES EPOCHS DATASET DATA_DIR PRECISION DEVICE REPORTS
-ifdef WORKERS
-export WORKERS
-endif
-ifdef SCHEDULER
-export SCHEDULER
-endif
-CACHE := $(or $(BNLIB_CACHE),.cache)
-export PYTHONPATH := $(CURDIR)
-unexport PYTHONHOME
-
-ifdef PYTHON
-PY  := $(PYTHON)
-ENV :=
+ifeq ($(origin PYTHON),command line)
+ENV  :=
+HINT := give make the PYTHON of an environment with Python 3.11 or newer and the packages of pyproject.toml, or none for .venv
 else
-PY  := .venv/bin/python
-ENV := .venv/.complete
+# An exported PYTHON is meant for another tool, and so is PYTHONPATH.
+override PYTHON := .venv/bin/python
+ENV  := .venv/.complete
+HINT := .venv is not whole: remove it, and make sets it up anew; if pip puts packages elsewhere, see what pip config list says
+unexport PYTHONPATH
 endif
+export PYTHON
+export PYTHONUTF8 := 1
+export JUPYTER_PREFER_ENV_PATH := 1
+unexport PYTHONHOME PYTHONSAFEPATH PYTHONSTARTUP PYTHONINSPECT PYTHONOPTIMIZE
+# Of what pip is told, the address of an index counts, and nothing that puts packages elsewhere.
+.venv/.complete: export PIP_USER := 0
+unexport PIP_TARGET PIP_PREFIX PIP_ROOT PIP_CONSTRAINT PIP_REQUIREMENT PIP_DRY_RUN PIP_ONLY_DOWNLOAD PIP_PYTHON
+
+# In words of any Python, as PYTHON may be any.
+READY := import importlib.util as i, sys; sys.exit(sys.version_info < (3, 11) or None in map(i.find_spec, ["torch", "papermill"]))
+RECENT := import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; python3 is " + sys.version)
 
 .DEFAULT_GOAL := help
-.PHONY: help report test test-long bench verify lab lint format lock clean clean-all litter
+.NOTPARALLEL:
+.PHONY: help report reproduce verify adopt bench test test-fast test-long lab lint format lock clean clean-all ready
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
-	@echo
-	@echo "  Variables: LEARNING_RATES=\"$(LEARNING_RATES)\" SEEDS=$(SEEDS) EPOCHS=$(EPOCHS) DATASET=$(DATASET)"
-	@echo "             DATA_DIR=$(DATA_DIR) WORKERS=$(or $(WORKERS),cores) PRECISION=$(PRECISION) DEVICE=$(DEVICE) REPORTS=$(REPORTS)"
-	@echo "             ARMS=\"$(ARMS)\" STUDY_SEEDS=$(STUDY_SEEDS) RANGE_RATES=\"$(RANGE_RATES)\""
-	@echo "             BNLIB_CACHE=$(CACHE) PYTHON=$(or $(PYTHON),.venv) SCHEDULER=$(or $(SCHEDULER),none)"
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 } /^#:/ { print substr($$0, 3) }' Makefile
 
-report: $(ENV) ## Run what is missing and render the pages (DATASET, LEARNING_RATES, ARMS, SEEDS, ...; KEEP=1 states the time)
-	@$(PY) -m bnlib.commands.report
+report: ready ## Run what is missing and render the pages
+	@"$$PYTHON" -m bnlib.commands.report
 
-test: $(ENV) ## Unit, end-to-end and notebook tests
-	@$(PY) -m pytest
+reproduce: ready ## Do a whole report anew and say what agrees
+	@"$$PYTHON" -m bnlib.commands.reproduce
 
-test-long: $(ENV) ## Tests that take longer: a report killed again and again, runs on a cluster
-	@$(PY) -m pytest -m long
+verify: ready ## Do some runs of a report anew and compare the bits
+	@"$$PYTHON" -m bnlib.commands.verify
 
-bench: $(ENV) ## Time training beside the original's loop (REPEATS, PRECISION, DEVICE; KEEP=1 for the report)
-	@$(PY) -m bnlib.commands.bench
+adopt: ready ## Take the runs of a committed report into the store
+	@"$$PYTHON" -m bnlib.commands.adopt
 
-verify: $(ENV) ## Do some runs of a report anew and compare the bits (DATASET; VERIFY=n runs of each arm)
-	@$(PY) -m bnlib.commands.verify
+bench: ready ## Time training beside the original's loop (REPEATS=5)
+	@"$$PYTHON" -m bnlib.commands.bench
 
-lab: $(ENV) ## JupyterLab on the notebooks
-	@$(PY) -m jupyter lab --notebook-dir=notebooks
+test: ready ## Unit, end-to-end and notebook tests
+	@"$$PYTHON" -m pytest
 
-lint: $(ENV) ## Check style and formatting of code and notebooks
-	@$(PY) -m ruff check .
-	@$(PY) -m ruff format --check .
+test-fast: ready ## Those of them that take seconds
+	@"$$PYTHON" -m pytest -m "not long and not slow"
 
-format: $(ENV) ## Format code and notebooks
-	@$(PY) -m ruff check --fix .
-	@$(PY) -m ruff format .
+test-long: ready ## Tests that take longer: kills, a cluster
+	@"$$PYTHON" -m pytest -m long
+
+lab: ready ## JupyterLab, opened on the notebooks
+	$(if $(filter 0,$(shell id -u)),@echo "You are root: JupyterLab is started with --allow-root")
+	@"$$PYTHON" -m jupyterlab --ServerApp.root_dir=. --LabApp.default_url=/lab/tree/notebooks $(if $(filter 0,$(shell id -u)),--allow-root)
+
+lint: ready ## Check style and formatting of code and notebooks
+	@"$$PYTHON" -m ruff check .
+	@"$$PYTHON" -m ruff format --check .
+
+format: ready ## Format code and notebooks
+	@"$$PYTHON" -m ruff check --fix .
+	@"$$PYTHON" -m ruff format .
 
 lock: ## Resolve requirements.lock anew from pyproject.toml (needs uv)
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
 		--all-extras --custom-compile-command "make lock" pyproject.toml --output-file requirements.lock
 
-clean: litter ## Remove what notebooks and tests left; finished runs, data and reports stay
-	@test ! -d "$(CACHE)/runs" || \
-		echo "kept: $$(du -sh "$(CACHE)/runs" | cut -f1) of runs in $(CACHE)/runs; make clean-all removes them too"
+clean: ## Remove what is made again in a minute; runs and data stay
+	@$(or $(wildcard .venv/bin/python),python3) -m bnlib.system.litter
 
-clean-all: litter ## Also remove the finished runs and the environment
-	rm -rf "$(CACHE)/runs" .cache .venv
+clean-all: ## Also remove the finished runs and the environment
+	@$(or $(wildcard .venv/bin/python),python3) -m bnlib.system.litter runs
+	rm -rf .cache .venv
 
-litter:
-	rm -rf "$(CACHE)/executed" "$(CACHE)/interactive" .pytest_cache .ruff_cache .hypothesis
-	find bnlib tests notebooks -name __pycache__ -o -name .ipynb_checkpoints | xargs rm -rf
+ready: $(ENV)
+	@"$$PYTHON" -c '$(READY)' 2>/dev/null || { echo "error: PYTHON=\"$$PYTHON\": $(HINT)" >&2; exit 1; }
 
 .venv/.complete: requirements.lock pyproject.toml
-	@python3 -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; python3 is " + sys.version)'
+	@python3 -c '$(RECENT)'
 	@echo "Setting up .venv from requirements.lock: about 6 GB with the CUDA build of torch, a few minutes"
 	@python3 -m venv .venv
 	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@.venv/bin/python -c '$(READY)' || { echo "error: $(HINT)" >&2; exit 1; }
 	@touch $@
+
+#:
+#: Variables, on the command line (make report SEEDS=5) or in the environment.
+#: What is not given is as the report that stands there was asked for, else:
+#:   LEARNING_RATES="0.001 0.005 0.01"   of Adam, constant
+#:   ARMS="none batch"                   norms; the first is the reference
+#:   SEEDS=3                             pairs of runs at each rate
+#:   STUDY_SEEDS=3                       pairs of chain and range; at most SEEDS
+#:   RANGE_RATES="0.0001 0.0003 0.001 0.003 0.01 0.03 0.1 0.3 1"   short runs
+#:   EPOCHS=10                           of each run
+#:   DATASET=auto                        mnist, fashion_mnist, digits
+#:   PRECISION=fp32                      or bf16
+#:   DEVICE=auto                         cpu, cuda, mps
+#: These change no result:
+#:   DATA_DIR=data  REPORTS=reports  BNLIB_CACHE=.cache   where things lie
+#:   WORKERS=cores                       runs at once
+#:   SCHEDULER=none                      tcp://host:port of a Dask scheduler
+#:   KEEP=0                              1: the report states what was measured
+#:   VERIFY=1                            runs of each arm that verify does anew
+#:   STRICT=0                            1: bits that differ are an error
+#:   PYTHON=.venv/bin/python             on the command line alone

@@ -1,14 +1,25 @@
 """Shared fixtures. No test touches the checkout's own cache or data."""
 
+import atexit
+import contextlib
 import os
+import signal
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
-os.environ["BNLIB_CACHE"] = tempfile.mkdtemp(prefix="bnlib-tests-")  # before anything reads it, kernels included
-os.environ["JUPYTER_PLATFORM_DIRS"] = "1"
-# What the Makefile exports.
+from bnlib.system import files, paths
+
+# Before anything reads these, kernels included. What killed tests left goes now, what these leave at their end.
+leaving = contextlib.ExitStack()
+atexit.register(leaving.close)
+own = leaving.enter_context(files.scratch(Path(tempfile.gettempdir()) / f"bnlib-tests-{os.getuid()}"))
+os.environ |= {"BNLIB_CACHE": str(own / "cache"), "JUPYTER_PLATFORM_DIRS": "1"}
+if not os.access(paths.ROOT, os.W_OK):
+    os.environ["HYPOTHESIS_STORAGE_DIRECTORY"] = str(own)
+signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background it is ignored, and tests interrupt what they start
+# What decides what a report makes, and where.
 VARIABLES = (
     "LEARNING_RATES",
     "ARMS",
@@ -24,8 +35,8 @@ VARIABLES = (
     "WORKERS",
     "SCHEDULER",
 )
-for variable in VARIABLES:
-    os.environ.pop(variable, None)  # `make test` exports its defaults; tests set what they mean
+for variable in (*VARIABLES, "KEEP", "VERIFY", "VERIFY_SEED", "STRICT", "REPEATS"):
+    os.environ.pop(variable, None)  # whatever the person has set, tests set what they mean
 
 import nbformat  # noqa: E402
 import numpy as np  # noqa: E402
@@ -37,7 +48,6 @@ from bnlib.analysis import contrasts  # noqa: E402
 from bnlib.experiment.config import LEVELS  # noqa: E402
 from bnlib.experiment.records import COLUMNS  # noqa: E402
 from bnlib.experiment.study import Study  # noqa: E402
-from bnlib.system import files, paths  # noqa: E402
 from bnlib.training.data import Data, Split  # noqa: E402
 
 CHANCE = 0.1  # the test accuracy of a network that predicts one class
@@ -164,18 +174,19 @@ SMALL = {
 }
 
 
+def outside() -> dict[str, str]:
+    """The environment variables but for those of the `make test` that runs this: they would make it a make within a make."""
+    return {k: v for k, v in os.environ.items() if k not in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "PYTHON")}
+
+
 def make(folder: Path, *goals: str, root: Path = paths.ROOT, **variables: str) -> subprocess.CompletedProcess:
     """`make report` in a checkout, with data, cache and reports in `folder`."""
     places = {"BNLIB_CACHE": str(folder / "cache"), "REPORTS": str(folder / "reports"), "DATA_DIR": str(folder / "data")}
     settings = SMALL | variables
     arguments = [f"{name}={value}" for name, value in settings.items()]
-    # Not those of the `make test` that runs this: they would make it a make within a make.
-    environment = {
-        k: v for k, v in os.environ.items() if k not in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES")
-    } | places
     command = ["make", "--no-print-directory", *(goals or ("report",)), f"REPORTS={places['REPORTS']}", *arguments]
     command.append(f"DATA_DIR={places['DATA_DIR']}")
-    return subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, timeout=600)
+    return subprocess.run(command, cwd=root, env=outside() | places, capture_output=True, text=True, timeout=600)
 
 
 def contents(folder: Path) -> dict[str, str]:

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from bnlib.system import paths
+from bnlib.system import files, paths
 
 PACKAGE = paths.ROOT / "bnlib"
-MODULES = {".".join(path.relative_to(paths.ROOT).with_suffix("").parts): path for path in PACKAGE.rglob("*.py")}
+MODULES = {".".join(path.relative_to(paths.ROOT).with_suffix("").parts): path for path in files.visible(PACKAGE, "*.py")}
 # What each wing may import besides itself: two columns, over one base.
 BELOW = {
     "system": set(),
@@ -45,7 +45,7 @@ def wing(module: str) -> str:
 
 
 def test_every_module_stands_in_a_wing():
-    assert {path.name for path in PACKAGE.iterdir() if path.name != "__pycache__"} == {*BELOW, "__init__.py"}
+    assert {path.name for path in PACKAGE.iterdir() if path.name[0] not in "._"} == set(BELOW)
 
 
 @pytest.mark.parametrize("module", sorted(name for name in MODULES if name != "bnlib.__init__"))
@@ -65,8 +65,8 @@ def test_no_modules_import_one_another():
 
 
 def test_rooms_are_small():
-    for folder in (path for path in PACKAGE.rglob("*") if path.is_dir() and path.name not in ("__pycache__", "template")):
-        inside = [p for p in folder.iterdir() if p.suffix in ("", ".py") and p.name not in ("__init__.py", "__pycache__")]
+    for folder in {path.parent for path in MODULES.values()}:
+        inside = [p for p in folder.iterdir() if p.suffix in ("", ".py") and p.name[0] not in "._"]
         assert len(inside) <= 7, f"{folder}: {sorted(path.name for path in inside)}"
     for path in MODULES.values():
         assert len(path.read_text().splitlines()) <= 250, path

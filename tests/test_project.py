@@ -5,26 +5,30 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import tomllib
 from itertools import chain
+from pathlib import Path
 
 import nbformat
 import pytest
 import yaml
 from bs4 import BeautifulSoup
+from filelock import FileLock
 
 from bnlib.commands import notebook
 from bnlib.commands.report import Report
+from bnlib.experiment import settings
 from bnlib.experiment.settings import Settings
 from bnlib.experiment.studies import studies
-from bnlib.system import paths
-from tests.conftest import VARIABLES
+from bnlib.system import files, paths
+from tests.conftest import VARIABLES, outside
 
 ROOT = paths.ROOT
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 DIRECT = [*PROJECT["dependencies"], *chain.from_iterable(PROJECT["optional-dependencies"].values())]
 LOCK = (ROOT / "requirements.lock").read_text()
-NOTEBOOKS = sorted(paths.NOTEBOOKS.glob("*.ipynb"))
+NOTEBOOKS = files.visible(paths.NOTEBOOKS, "*.ipynb")
 
 
 def test_every_direct_dependency_is_pinned_and_locked_at_its_version():
@@ -64,36 +68,296 @@ def test_studies_give_their_notebooks_parameters_that_they_have():
         notebook.check_parameters(paths.NOTEBOOKS / f"{study.notebook}.ipynb", report._values(study))
 
 
+def run(*command: str, root: Path = ROOT, **variables: str) -> subprocess.CompletedProcess:
+    """Runs a command in a folder as a person would, with these environment variables besides."""
+    return subprocess.run(command, cwd=root, env=plain() | variables, capture_output=True, text=True)
+
+
+def plain() -> dict[str, str]:
+    """The environment variables of a shell in which nothing is set for this project."""
+    return {name: value for name, value in outside().items() if not name.startswith(("BNLIB", "DATA_DIR", "REPORTS", "PYTHON"))}
+
+
+def helped() -> str:
+    return run("make", "-s", "help").stdout
+
+
 def test_makefile_help_names_every_target_people_type():
-    said = subprocess.run(["make", "-s", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     targets = re.search(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(), flags=re.MULTILINE).group(1).split()
     assert len(targets) > 10
-    for target in set(targets) - {"litter"}:
-        assert f"make {target} " in said
-    for variable in VARIABLES:
-        assert f"{variable}=" in said
+    for target in set(targets) - {"ready"}:
+        assert f"make {target} " in helped()
 
 
-@pytest.mark.parametrize("cache", [None, "elsewhere"])
-def test_clean_keeps_runs_and_says_their_size_and_clean_all_removes_them(cache, tmp_path):
+def test_makefile_help_names_every_variable_with_its_default_in_80_columns():
+    told = {name: value.strip('"') for name, value in re.findall(r'([A-Z_]{4,})=("[^"]*"|[^\s,]+)', helped())}
+    assert told.keys() > {*VARIABLES, "BNLIB_CACHE", "PYTHON", "KEEP", "VERIFY", "STRICT"}
+    assert settings.read({name: told[name] for name in (field.upper() for field in Settings.model_fields)}) == Settings()
+    assert (told["DATA_DIR"], told["REPORTS"], told["BNLIB_CACHE"]) == ("data", "reports", ".cache")
+    assert max(map(len, helped().splitlines())) <= 80
+
+
+# Stands for a Python: it says what it was given.
+PROBE = '#!/bin/sh\nenv > "$PROBED"\necho "$@" >> "$PROBED"\npwd >> "$PROBED"\n'
+
+
+@pytest.fixture
+def probed(tmp_path):
+    """Makes a copy of the Makefile in a folder of an awkward name and a goal of it; returns what the interpreter was given."""
+    root, python = tmp_path / 'it\'s a: "place"', tmp_path / 'my "env"/bin/python'
+    for folder in (root, python.parent):
+        folder.mkdir(parents=True)
+    shutil.copy(ROOT / "Makefile", root)
+    python.write_text(PROBE)
+    python.chmod(0o755)
+
+    def make(*goals_and_values: str, **variables: str) -> tuple[dict[str, str], list[str]]:
+        given = ("make", "-C", str(root), f"PYTHON={python}", *goals_and_values)
+        result = run(*given, root=tmp_path, PROBED=str(tmp_path / "said"), **variables)
+        assert result.returncode == 0, result.stderr
+        *said, command, where = (tmp_path / "said").read_text().splitlines()
+        assert where == str(root)
+        return dict(line.split("=", 1) for line in said if "=" in line), command.split()
+
+    return make
+
+
+def test_python_is_run_in_the_checkout_wherever_that_and_python_lie(probed):
+    variables, command = probed("report")
+    assert command == ["-m", "bnlib.commands.report"]
+    assert str(ROOT) not in variables.get("PYTHONPATH", "")
+
+
+def test_what_is_not_given_stays_unset_and_what_is_given_arrives(probed):
+    variables, _ = probed("report")
+    assert variables.keys() & {*VARIABLES, "BNLIB_CACHE", "KEEP"} == set()
+    variables, _ = probed("report", "LEARNING_RATES=0.1 0.2", "REPORTS=/my \"own\" 'place'", SEEDS="5", DATA_DIR="/a $b 'c'")
+    given = {name: variables.get(name) for name in ("LEARNING_RATES", "REPORTS", "SEEDS", "DATA_DIR")}
+    places = {"REPORTS": "/my \"own\" 'place'", "DATA_DIR": "/a $b 'c'"}
+    assert given == {"LEARNING_RATES": "0.1 0.2", "SEEDS": "5"} | places
+
+
+def test_variables_of_another_python_do_not_reach_ours(probed):
+    names = ("PYTHONHOME", "PYTHONSAFEPATH", "PYTHONSTARTUP", "PYTHONINSPECT", "PYTHONOPTIMIZE")
+    variables, _ = probed("report", **dict.fromkeys(names, "1"))
+    assert variables.keys() & set(names) == set()
+
+
+def test_targets_of_several_goals_are_made_in_turn(probed):
+    said = run("make", "-n", "-j8", "report", "verify", f"PYTHON={sys.executable}").stdout
+    assert said.index("bnlib.commands.report") < said.index("bnlib.commands.verify")
+    assert re.search(r"^\.NOTPARALLEL:$", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
+
+
+@pytest.mark.parametrize("user", ["0", "1000"])
+def test_lab_is_the_project_opened_on_the_notebooks_for_root_too(user, probed, tmp_path):
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/id").write_text(f"#!/bin/sh\necho {user}\n")
+    (tmp_path / "bin/id").chmod(0o755)
+    _, command = probed("lab", PATH=f"{tmp_path}/bin:{os.environ['PATH']}")
+    assert command[:2] == ["-m", "jupyterlab"]
+    assert "--ServerApp.root_dir=." in command
+    assert "--LabApp.default_url=/lab/tree/notebooks" in command
+    assert ("--allow-root" in command) == (user == "0")
+
+
+@pytest.mark.parametrize("python", ["", "/nowhere/python", "/bin/cat", "a b", "OLD"])
+def test_python_that_will_not_do_is_one_line_that_says_what_it_should_be(python, tmp_path):
+    if python == "OLD":  # or one without packages
+        subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "env"], check=True)
+        python = str(tmp_path / "env/bin/python")
+    result = run("make", "report", f"PYTHON={python}")
+    assert result.returncode != 0
+    first, *_ = result.stderr.splitlines()
+    assert first.startswith(f'error: PYTHON="{python}": give make the PYTHON of an environment with Python 3.11')
+    assert [line for line in result.stderr.splitlines()[1:] if not line.startswith("make")] == []
+
+
+def test_exported_python_and_pythonpath_are_another_tool_s(tmp_path):
     shutil.copy(ROOT / "Makefile", tmp_path)
-    folder = tmp_path / (cache or ".cache")
-    kept = [tmp_path / "data/MNIST/raw/images", tmp_path / "reports/mnist/index.html"]
-    run, executed, installed = folder / "runs/key.pt", folder / "executed/report.ipynb", tmp_path / ".venv/.complete"
-    for path in (*kept, run, executed, installed, *(tmp_path / name / "module.py" for name in ("bnlib", "tests", "notebooks"))):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(bytes(2_000_000) if path == run else b"")
-    variables = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS", "BNLIB"))}
-    variables |= {"BNLIB_CACHE": cache} if cache else {}
+    (tmp_path / ".venv/bin").mkdir(parents=True)
+    for name in ("requirements.lock", "pyproject.toml", ".venv/.complete", ".venv/bin/python"):
+        (tmp_path / name).write_text(PROBE)
+        (tmp_path / name).chmod(0o755)
+    result = run("make", "report", root=tmp_path, PROBED=str(tmp_path / "said"), PYTHON="/usr/bin/python2", PYTHONPATH="/other")
+    assert result.returncode == 0, result.stderr
+    said = (tmp_path / "said").read_text()
+    assert "-m bnlib.commands.report" in said
+    assert "/other" not in said
 
-    def clean(goal: str) -> str:
-        command = ["make", "--no-print-directory", goal]
-        return subprocess.run(command, cwd=tmp_path, env=variables, capture_output=True, text=True, check=True).stdout
 
-    assert f"kept: 2.0M of runs in {cache or '.cache'}/runs" in clean("clean")
-    assert [path.exists() for path in (run, executed, installed)] == [True, False, True]
-    clean("clean-all")
-    assert [path.exists() for path in (run, installed, *kept)] == [False, False, True, True]
+STUB = """
+[build-system]
+requires = []
+build-backend = "stub"
+backend-path = ["."]
+[project]
+name = "bnlib"
+version = "1"
+"""
+BACKEND = """
+import zipfile
+
+def build_editable(folder, config_settings=None, metadata_directory=None):
+    with zipfile.ZipFile(folder + "/bnlib-1-py3-none-any.whl", "w") as wheel:
+        for name in ("torch.py", "papermill.py", "bnlib-1.dist-info/RECORD"):
+            wheel.writestr(name, "")
+        kind = ("Wheel-Version: 1.0", "Generator: stub", "Root-Is-Purelib: true", "Tag: py3-none-any")
+        wheel.writestr("bnlib-1.dist-info/WHEEL", "\\n".join(kind))
+        wheel.writestr("bnlib-1.dist-info/METADATA", "Metadata-Version: 2.1\\nName: bnlib\\nVersion: 1")
+    return "bnlib-1-py3-none-any.whl"
+"""
+
+
+@pytest.mark.slow
+def test_environment_is_set_up_whatever_a_person_has_pip_do_elsewhere(tmp_path):
+    root, config = tmp_path / "it's a place", tmp_path / "pip.conf"  # venv itself refuses a colon
+    root.mkdir()
+    shutil.copy(ROOT / "Makefile", root)
+    (root / "requirements.lock").write_text("")
+    (root / "pyproject.toml").write_text(STUB)
+    (root / "stub.py").write_text(BACKEND)
+    config.write_text("[global]\nindex-url = https://kept.example/simple\n[install]\nuser = true\n")
+    elsewhere = {f"PIP_{name}": str(tmp_path / "elsewhere") for name in ("TARGET", "PREFIX", "ROOT", "CONSTRAINT")}
+    others = {"PIP_USER": "1", "PIP_REQUIRE_VIRTUALENV": "1", "PIP_CONFIG_FILE": str(config), "PYTHONHOME": "/nowhere"}
+    result = run("make", ".venv/.complete", root=root, **elsewhere, **others)
+    assert result.returncode == 0, result.stderr
+    assert (root / ".venv/.complete").exists()
+    assert not (tmp_path / "elsewhere").exists()
+    assert "kept.example" in run(str(root / ".venv/bin/pip"), "config", "list", PIP_CONFIG_FILE=str(config)).stdout
+    # What cannot be overruled is seen at the end, and not by the first command.
+    config.write_text(f"[install]\ntarget = {tmp_path / 'elsewhere'}\n")
+    shutil.rmtree(root / ".venv")
+    result = run("make", ".venv/.complete", root=root, PIP_CONFIG_FILE=str(config))
+    assert "error: .venv is not whole: " in result.stderr
+    assert not (root / ".venv/.complete").exists()
+
+
+@pytest.fixture
+def littered(tmp_path):
+    """A checkout, in a folder of an awkward name, in which everything was made that can be."""
+    root = tmp_path / "it's a: place"
+    shutil.copytree(ROOT / "bnlib/system", root / "bnlib/system", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("Makefile", "bnlib/__init__.py"):
+        shutil.copy(ROOT / name, root / name)
+    made = [".venv/.complete", "data/MNIST/raw/images", "reports/mnist/index.html", ".pytest_cache/x", ".ruff_cache/x"]
+    for name in [*made, *(f"{folder}/__pycache__/module.pyc" for folder in ("bnlib", "tests", "notebooks"))]:
+        files.write(root / name, "")
+    return root
+
+
+def put_cache(folder: Path) -> tuple[Path, Path]:
+    """Makes a run and an executed notebook there."""
+    run, executed = folder / "runs/key.pt", folder / "executed/report.ipynb"
+    files.write(run, bytes(2_000_000))
+    files.write(executed, "")
+    return run, executed
+
+
+@pytest.mark.parametrize("cache", [None, "else where", 'it\'s "there"'])
+def test_clean_keeps_runs_and_says_their_size_and_clean_all_removes_them(cache, littered):
+    made, executed = put_cache(littered / (cache or ".cache"))
+    kept = [littered / "data/MNIST/raw/images", littered / "reports/mnist/index.html"]
+    variables = {"BNLIB_CACHE": cache} if cache else {}
+    result = run("make", "clean", root=littered, **variables)
+    assert result.stdout == f"kept: 2 MB of runs in {made.parent}; make clean-all removes them too\n", result.stderr
+    installed = littered / ".venv/.complete"
+    assert [path.exists() for path in (made, executed, installed, *kept)] == [True, False, True, True, True]
+    assert [path.name for path in littered.rglob("*cache*") if path.name not in (".cache", "put_cache")] == []
+    assert run("make", "clean-all", root=littered, **variables).returncode == 0
+    assert [path.exists() for path in (made, installed, *kept)] == [False, False, True, True]
+
+
+@pytest.mark.parametrize("linked", [[".cache"], [".cache/runs", ".cache/executed"]], ids=str)
+def test_clean_follows_a_link_to_another_disk(linked, littered, tmp_path):
+    made, executed = put_cache(tmp_path / "disk")
+    for name in linked:
+        (littered / name).parent.mkdir(exist_ok=True)
+        (littered / name).symlink_to(tmp_path / "disk" / name.removeprefix(".cache").strip("/"))
+    assert run("make", "clean", root=littered).returncode == 0
+    assert [path.exists() for path in (made, executed)] == [True, False]
+    assert run("make", "clean-all", root=littered).returncode == 0
+    assert not made.exists()
+
+
+@pytest.mark.parametrize("goal", ["clean", "clean-all"])
+def test_clean_leaves_all_as_it_is_while_a_report_is_made(goal, littered):
+    made, executed = put_cache(littered / ".cache")
+    with FileLock(littered / ".cache/report.lock"):
+        result = run("make", goal, root=littered)
+    assert result.returncode != 0
+    assert result.stderr.splitlines()[0] == "error: `make report` is at work in this checkout; wait for it, or end it"
+    assert made.exists()
+    assert executed.exists()
+    assert (littered / ".venv/.complete").exists()
+    assert run("make", goal, root=littered).returncode == 0
+    assert not executed.exists()
+
+
+def test_git_ignores_what_is_made_links_to_other_disks_included(tmp_path):
+    shutil.copy(ROOT / ".gitignore", tmp_path)
+    (tmp_path / "disk").mkdir()
+    for name in (".venv", ".cache", "data"):
+        (tmp_path / name).symlink_to(tmp_path / "disk")
+    for name in (
+        "reports/digits/index.html",
+        "reports/mnist/index.html",
+        "bnlib/._x.py",
+        "notebooks/.#x.ipynb",
+        "bnlib/data/x.py",
+    ):
+        files.write(tmp_path / name, "")
+    run("git", "init", "-q", root=tmp_path)
+    said = run("git", "status", "--short", "--untracked-files=all", root=tmp_path).stdout.split("\n")
+    assert sorted(filter(None, said)) == ["?? .gitignore", "?? bnlib/data/x.py", "?? reports/mnist/index.html"]
+
+
+HIDDEN = ("._x", ".#x", ".ipynb_checkpoints/x-checkpoint")
+
+
+@pytest.mark.slow
+def test_hidden_files_of_editors_and_file_servers_are_neither_tests_nor_checked(tmp_path):
+    root = tmp_path / ".work" / "checkout"  # a hidden folder above counts for nothing
+    for name in ("pyproject.toml", "notebooks", "tests/__init__.py", "tests/conftest.py", "bnlib"):
+        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        copy(ROOT / name, root / name)
+    files.write(root / "tests/test_one.py", "def test_one():\n    pass\n")
+    before = run(sys.executable, "-m", "pytest", "--collect-only", root=root).stdout
+    assert "tests/test_one.py::test_one" in before
+    assert "notebooks/replay.ipynb" in before
+    for hidden in HIDDEN:
+        for name in (f"bnlib/{hidden}.py", f"tests/{hidden.replace('x', 'test_x')}.py", f"notebooks/{hidden}.ipynb"):
+            files.write(root / name, b"\0\5\x16\7 no text")
+    (root / "bnlib/.#y.py").symlink_to("nobody@nowhere")
+    (root / "notebooks/.#y.ipynb").symlink_to("nobody@nowhere")
+    after = run(sys.executable, "-m", "pytest", "--collect-only", root=root)
+    assert re.findall("^.*::.*$", after.stdout, flags=re.MULTILINE) == re.findall("^.*::.*$", before, flags=re.MULTILINE)
+    assert after.returncode == 0, after.stdout
+    for goal in (["check"], ["format", "--check"]):
+        result = run(sys.executable, "-m", "ruff", *goal, ".", root=root)
+        assert result.returncode == 0, result.stdout + result.stderr
+
+
+@pytest.mark.slow
+def test_tests_leave_nothing_and_need_not_write_into_the_checkout(tmp_path):
+    for name in ("pyproject.toml", "tests/__init__.py", "tests/conftest.py", "bnlib"):
+        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+        (tmp_path / "root" / name).parent.mkdir(parents=True, exist_ok=True)
+        copy(ROOT / name, tmp_path / "root" / name)
+    test = "from hypothesis import given, strategies\n@given(strategies.integers())\ndef test_one(n):\n    assert n < 3\n"
+    files.write(tmp_path / "root/tests/test_one.py", test)
+    (tmp_path / "temporary").mkdir()
+    mount = 'mount --bind "$0" "$0" && mount -o remount,ro,bind "$0" && cd "$0" && exec "$1" -m pytest tests/test_one.py'
+    command = ["unshare", "--mount", "sh", "-c", mount, str(tmp_path / "root"), sys.executable]
+    result = run(*command, TMPDIR=str(tmp_path / "temporary"))
+    if "ermitted" in result.stderr or "denied" in result.stderr:
+        pytest.skip("only root can mount a file system")
+    assert "1 failed" in result.stdout, result.stdout + result.stderr
+    assert "INTERNALERROR" not in result.stdout + result.stderr
+    assert "Warning" not in result.stdout
+    left = [path for path in (tmp_path / "temporary").glob("bnlib*/**/*") if path.is_file()]
+    assert left == []
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -142,9 +406,9 @@ def test_readme_names_every_module():
     rows = re.findall(r"^\| `([a-z]+)` \| [^|]+ \| ((?:`\w+/?`(?:, )?)+) \|", text, flags=re.MULTILINE)
     told = {wing: set(re.findall(r"`(\w+)/?`", modules)) for wing, modules in rows}
     there = {
-        wing.name: {path.stem for path in wing.iterdir() if path.suffix in ("", ".py")} - {"__init__", "__pycache__"}
+        wing.name: {path.stem for path in wing.iterdir() if path.suffix in ("", ".py") and path.name[0] not in "._"}
         for wing in (ROOT / "bnlib").iterdir()
-        if wing.is_dir() and wing.name != "__pycache__"
+        if wing.is_dir() and wing.name[0] not in "._"
     }
     assert told == there
 

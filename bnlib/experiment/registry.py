@@ -7,7 +7,7 @@ from typing import Any
 
 from bnlib import UserError
 from bnlib.experiment.config import LEVELS, RunConfig
-from bnlib.system.live import defined_by_user, fingerprint
+from bnlib.system.code.live import defined_by_user, fingerprint
 
 ALL: dict[str, "Registry"] = {}  # by factor; filled as `training` is imported
 NAME = r"[\w@.+-]+"  # of a level: it stands in tables and in file names

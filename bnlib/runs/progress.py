@@ -5,7 +5,6 @@ import io
 import json
 import os
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -13,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tqdm import tqdm
+
+from bnlib.system import files
 
 VARIABLE = "BNLIB_PROGRESS"  # names the log when somebody else shows it
 EVERY = 8.0  # seconds between lines where the output is no terminal
@@ -72,8 +73,8 @@ def shown(kept: Mapping, given: int = 0) -> Iterator[str]:
         return
     from tqdm.auto import notebook_tqdm  # a widget where widgets can be shown, else the terminal's
 
-    with tempfile.TemporaryDirectory(prefix="bnlib-") as folder:
-        log = str(Path(folder) / "progress.jsonl")
+    with files.scratch() as folder:
+        log = str(folder / "progress.jsonl")
         with following(log, bar=notebook_tqdm) as tally:
             append(log, begun)
             yield log

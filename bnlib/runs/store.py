@@ -8,13 +8,13 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
-from filelock import FileLock
 
 from bnlib.experiment import registry
 from bnlib.experiment.config import RunConfig
 from bnlib.experiment.records import Epoch, full_name
 from bnlib.runs import environment
-from bnlib.system import files, paths, source
+from bnlib.system import files, paths
+from bnlib.system.code import source
 from bnlib.system.stamps import fingerprint
 from bnlib.training import loop
 from bnlib.training.loop import Checkpoint
@@ -130,7 +130,7 @@ def put(recipe: Recipe, checkpoint: Checkpoint) -> None:
     """
     path = _path(recipe)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(path.parent / ".lock"):  # else a shorter run that was read before could be written after
+    with files.lock(path.parent / ".lock"):  # else a shorter run that was read before could be written after
         kept = _read(recipe)
         if kept is None or len(kept.epochs) < len(checkpoint.epochs):
             files.write(path, packed(checkpoint, recipe.name))

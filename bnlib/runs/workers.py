@@ -18,7 +18,7 @@ from bnlib.experiment.records import Epoch
 from bnlib.experiment.settings import worker_count
 from bnlib.runs import cluster, environment, progress, store
 from bnlib.runs.store import Recipe
-from bnlib.system import source
+from bnlib.system.code import source
 from bnlib.training import data as datasets
 from bnlib.training import hardware, loop, models, optimizers
 from bnlib.training.data import Data, load_once

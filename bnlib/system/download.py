@@ -1,16 +1,18 @@
 """The raw files of MNIST and Fashion-MNIST: checked before every use, fetched whole or not at all."""
 
+import contextlib
 import errno
+import gzip
 import http.client
 import os
 import shutil
 import socket
 import tempfile
 import urllib.request
+import zlib
 from pathlib import Path
 
 import numpy as np
-from filelock import FileLock
 
 from bnlib import UserError
 from bnlib.system import files, paths
@@ -73,7 +75,9 @@ def choose(name: str, root: Path | None = None) -> str:
 
 
 def ensure(name: str, root: Path) -> None:
-    """Checks the raw files of `name` in `root`; fetches them anew if one is absent or damaged.
+    """Checks the raw files of `name` in `root`; unpacks or fetches what is absent or damaged.
+
+    A packed file is found as `<file>.gz` in its place or in the folder above; there a file need not be packed.
 
     Raises:
         Unreachable: files are absent, and the download failed.
@@ -86,13 +90,14 @@ def ensure(name: str, root: Path) -> None:
         problems = find_problems(name, folder)
         if problems:
             root.mkdir(parents=True, exist_ok=True)
-            with FileLock(root / ".lock"):
+            with files.lock(root / ".lock"):
                 problems = find_problems(name, folder)  # another process may have fetched them meanwhile
                 if problems:
                     _replace(name, root, problems)
     except OSError as error:
         reason = error.strerror or error
-        raise UserError(f"data folder {root}: {reason}; mend that, or set DATA_DIR to another folder") from error
+        file = f"{error.filename}: " if error.filename and Path(error.filename) != root else ""
+        raise UserError(f"data folder {root}: {file}{reason}; mend that, or set DATA_DIR to another folder") from error
 
 
 def find_problems(name: str, folder: Path) -> dict[str, str]:
@@ -124,32 +129,55 @@ def _problem(path: Path, header: tuple[int, ...], size: int, sha256: str | None)
 
 
 def _replace(name: str, root: Path, problems: dict[str, str]) -> None:
-    """Fetches the set into a temporary folder beside its place and, once it checks out, moves it in file by file."""
+    """Unpacks or fetches the set into a temporary folder beside its place and, once it checks out, moves it in file by file."""
     folder = root / FOLDERS[name]
-    damaged = {file: problem for file, problem in problems.items() if problem != "is missing"}
+    damaged = {folder / file: problem for file, problem in problems.items() if problem != "is missing"}
+    for left in root.glob(".fetch-*"):  # by a process that was killed: whoever fetches holds the lock
+        shutil.rmtree(left, ignore_errors=True)
     temporary = Path(tempfile.mkdtemp(dir=root, prefix=".fetch-"))
     try:
-        reason = _download(name, temporary)
         fetched = temporary / FOLDERS[name]
-        still = find_problems(name, fetched) if not reason else {}
+        fetched.mkdir(parents=True)
+        for file in problems:
+            damaged |= _unpack(name, folder, file, fetched)
+        lacking = find_problems(name, fetched).keys() & problems.keys()
+        reason = _download(name, temporary) if lacking else None
+        still = find_problems(name, fetched).keys() & problems.keys() if not reason else None
         if still:
             reason = "the downloaded files are damaged too"
         if reason and damaged:
-            file, problem = next(iter(damaged.items()))
+            path, problem = next(iter(damaged.items()))
             raise UserError(
-                f"{folder / file} {problem}, and it could not be downloaded again ({reason}); "
+                f"{path} {problem}, and it could not be downloaded again ({reason}); "
                 "replace the file, or delete it and run again where there is a network"
             )
         if reason:
             raise Unreachable(
                 f"{name}: {folder / next(iter(problems))} is missing and could not be downloaded ({reason}); "
-                "put the four unpacked files there, or use DATASET=digits"
+                "put the four files there, packed or not, or use DATASET=digits"
             )
         folder.mkdir(parents=True, exist_ok=True)
         for file in problems:
             (fetched / file).replace(folder / file)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _unpack(name: str, folder: Path, file: str, fetched: Path) -> dict[Path, str]:
+    """Puts a file that is there packed, or that lies above its folder, into `fetched`; returns what is there but damaged."""
+    wrong, above = {}, folder.parent / file
+    for source, opened in ((folder / f"{file}.gz", gzip.open), (above.with_name(f"{file}.gz"), gzip.open), (above, open)):
+        if source.is_file():
+            # What is damaged ends early; the check below sees that.
+            damaged = contextlib.suppress(gzip.BadGzipFile, EOFError, zlib.error)
+            with damaged, opened(source, "rb") as packed, (fetched / file).open("wb") as stream:
+                shutil.copyfileobj(packed, stream)
+            problem = find_problems(name, fetched).get(file)
+            if not problem:
+                return {}
+            (fetched / file).unlink(missing_ok=True)  # torchvision would take it as it is
+            wrong[source] = "does not hold the file of that name: it is damaged" if opened is gzip.open else problem
+    return wrong
 
 
 def _download(name: str, root: Path) -> str | None:

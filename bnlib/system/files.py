@@ -1,14 +1,25 @@
-"""Files that are whole or not there: written beside their place, flushed, then moved into it."""
+"""Files that are whole or not there: written beside their place, flushed, then moved into it. Locks; folders for a while."""
 
 import contextlib
+import errno
 import hashlib
 import os
+import secrets
+import shutil
 import tempfile
 import time
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
+from filelock import FileLock, SoftFileLock, Timeout
+
+from bnlib.system import paths
+
 FORGOTTEN = 3600.0  # seconds after which nobody writes to a temporary file any more
+# What a disk answers that cannot do what it is asked, whatever is free on it.
+CANNOT = {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EPERM, errno.EACCES, errno.ENOTTY}
+NO_LOCKS = {errno.ENOLCK, errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
 
 
 @contextlib.contextmanager
@@ -41,17 +52,104 @@ def _part(path: Path) -> Iterator[Path]:
 
 
 def _flush(part: Path) -> None:
+    """Has the file on the disk, and readable by all, as far as the disk can do that: shares of other systems may not."""
     with part.open("rb+") as stream:
-        os.fsync(stream.fileno())
-    part.chmod(0o644)  # mkstemp makes files that only their owner can read
+        try:
+            os.fsync(stream.fileno())
+        except OSError as error:
+            if error.errno not in CANNOT:  # a full disk may say so only now
+                raise
+    with contextlib.suppress(OSError):
+        part.chmod(0o644)  # mkstemp makes files that only their owner can read
+
+
+def check(folder: Path) -> None:
+    """Tries what is needed in a folder: to make it, to write a file, to replace it, to lock one. Leaves nothing but the folder.
+
+    Raises:
+        OSError: it cannot be done; `filename` is the folder.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder, prefix=".check-", suffix=".part") as name:
+            for content in ("one", "two"):
+                write(Path(name) / "file", content)
+            with lock(Path(name) / "lock"):
+                pass
+    except OSError as error:
+        error.filename, error.filename2 = str(folder), None
+        raise
+
+
+@contextlib.contextmanager
+def lock(path: Path, timeout: float = -1) -> Iterator[None]:
+    """Holds a lock for a block, among processes; where the disk has none (NFS, some shares), by a file `<name>.soft`.
+
+    Args:
+        timeout: seconds to wait for it; forever, if negative.
+
+    Raises:
+        filelock.Timeout: another process had it all the while.
+        OSError: the file cannot be made; `filename` is `path`.
+    """
+    held = FileLock(path)
+    try:
+        with warnings.catch_warnings(action="ignore"):  # filelock's own of a lock that is a file
+            held.acquire(timeout=timeout)
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        if error.errno not in NO_LOCKS:
+            raise
+        held = SoftFileLock(f"{path}.soft")  # a file of the other name is there by now, whoever holds the lock
+        held.acquire(timeout=timeout)
+    try:
+        yield
+    finally:
+        held.release()
+
+
+@contextlib.contextmanager
+def scratch(below: Path | None = None) -> Iterator[Path]:
+    """Yields an empty folder that is removed after the block; removes those of dead processes first, never a living one's.
+
+    Args:
+        below: where to make it; by default `tmp` in the cache.
+
+    Raises:
+        OSError: there it cannot be made.
+    """
+    below = below or paths.cache() / "tmp"
+    below.mkdir(parents=True, exist_ok=True)
+    for old in below.glob("*.lock"):
+        _remove_if_dead(old)
+    folder = below / f"at-work-{secrets.token_hex(4)}"
+    with lock(mark := below / f"{folder.name}.lock"):  # before there is a folder: what is there unlocked is dead
+        folder.mkdir(mode=0o700)
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+            mark.unlink(missing_ok=True)
+
+
+def _remove_if_dead(mark: Path) -> None:
+    with contextlib.suppress(OSError, Timeout), lock(mark, timeout=0):
+        shutil.rmtree(mark.with_suffix(""), ignore_errors=True)
+        mark.unlink(missing_ok=True)
 
 
 def sweep(folder: Path) -> None:
     """Removes the temporary files that killed processes left in `folder` and below, once they are an hour old."""
-    for part in folder.rglob(".*.part"):
+    for part in list(folder.rglob(".*.part")):
         with contextlib.suppress(OSError):  # another one sweeps too, or the folder cannot be written
             if time.time() - part.stat().st_mtime > FORGOTTEN:
-                part.unlink()
+                shutil.rmtree(part) if part.is_dir() else part.unlink()
+
+
+def visible(folder: Path, pattern: str) -> list[Path]:
+    """The files in a folder and below that match, sorted; none that are hidden, as editors and file servers leave them."""
+    found = (path for path in folder.rglob(pattern) if path.is_file())
+    return sorted(path for path in found if not any(part.startswith(".") for part in path.relative_to(folder).parts))
 
 
 def write(path: Path, content: str | bytes) -> None:
@@ -87,11 +185,6 @@ def sha256(path: Path) -> str:
     """SHA-256 of a file, in hexadecimal."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def is_litter(path: Path, below: Path) -> bool:
-    """Whether a file is none of a folder's own: hidden, as editors and file servers leave some, or made by running it."""
-    return any(part.startswith(".") or part == "__pycache__" for part in path.relative_to(below).parts)
 
 
 def shown(path: Path) -> Path:

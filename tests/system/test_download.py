@@ -165,7 +165,7 @@ def test_host_that_refuses_is_the_reason_given(tmp_path, small, monkeypatch):
 
 
 def test_absent_set_without_network_says_what_to_do(tmp_path, small, offline):
-    with pytest.raises(Unreachable, match=r"is missing .* \(no network\); put the four unpacked files there") as error:
+    with pytest.raises(Unreachable, match=r"is missing .* \(no network\); put the four files there, packed or not") as error:
         ensure("mnist", tmp_path)
     assert "DATASET=digits" in str(error.value)
 
@@ -174,6 +174,52 @@ def test_data_folder_that_is_a_file_is_one_line(tmp_path, small):
     (tmp_path / "data").write_text("")
     with pytest.raises(UserError, match=r"data folder .*data: Not a directory; mend that, or set DATA_DIR"):
         ensure("mnist", tmp_path / "data")
+
+
+@pytest.mark.parametrize("place", ["MNIST/raw", "MNIST"])
+def test_packed_files_that_are_there_are_unpacked_without_network(place, tmp_path, small, offline):
+    for name, content in small.items():
+        files.write(tmp_path / place / f"{name}.gz", gzip.compress(content))
+    ensure("mnist", tmp_path)
+    assert {name: (tmp_path / "MNIST/raw" / name).read_bytes() for name in small} == small
+    assert not list(tmp_path.glob(".fetch-*"))
+
+
+def test_unpacked_and_packed_files_together_make_the_set(tmp_path, small, offline):
+    for number, (name, content) in enumerate(small.items()):
+        if number == 0:
+            files.write(tmp_path / "MNIST" / name, content)  # not in its folder
+        elif number == 1:
+            files.write(tmp_path / "MNIST/raw" / name, content)
+        else:
+            files.write(tmp_path / "MNIST/raw" / f"{name}.gz", gzip.compress(content))
+    ensure("mnist", tmp_path)
+    assert find_problems("mnist", tmp_path / "MNIST/raw") == {}
+
+
+@pytest.mark.parametrize("harm", [lambda b: b"", lambda b: b[:-50], lambda b: b"text", lambda b: b[:40] + b"\0" * 40 + b[80:]])
+def test_packed_file_that_is_damaged_is_one_line_that_names_it(harm, tmp_path, small, offline):
+    for name, content in small.items():
+        packed = gzip.compress(content)
+        files.write(tmp_path / "MNIST/raw" / f"{name}.gz", harm(packed) if name.startswith("t10k-images") else packed)
+    with pytest.raises(UserError, match=r"t10k-images-idx3-ubyte.gz does not hold .* replace the file") as error:
+        ensure("mnist", tmp_path)
+    assert not isinstance(error.value, Unreachable)  # `auto` must not call it absent
+    assert "\n" not in str(error.value)
+
+
+def test_packed_file_that_is_damaged_is_fetched(tmp_path, server, small):
+    for name, content in small.items():  # torchvision fetches none where it finds all four
+        damaged = content[:-1] + b"?"
+        files.write(tmp_path / f"MNIST/raw/{name}.gz", gzip.compress(damaged if name.startswith("t10k-images") else content))
+    ensure("mnist", tmp_path)
+    assert find_problems("mnist", tmp_path / "MNIST/raw") == {}
+
+
+def test_what_a_killed_download_left_goes_with_the_next(tmp_path, server):
+    files.write(tmp_path / ".fetch-old/MNIST/raw/half", "")
+    ensure("mnist", tmp_path)
+    assert not list(tmp_path.glob(".fetch-*"))
 
 
 @pytest.mark.parametrize("number", [errno.EACCES, errno.ENOSPC])

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from bnlib.system import paths
-from bnlib.system.live import fingerprint
+from bnlib.system.code.live import fingerprint
 
 
 def run(source: str, name: str = "f", scope: dict | None = None):
@@ -121,7 +121,7 @@ def test_another_process_finds_the_same(tmp_path):
     mine = run(WHOLE)
     file = tmp_path / "own"
     file.write_bytes(cloudpickle.dumps(mine))
-    code = "import sys, cloudpickle; from bnlib.system.live import fingerprint; "
+    code = "import sys, cloudpickle; from bnlib.system.code.live import fingerprint; "
     code += "print(fingerprint(cloudpickle.loads(open(sys.argv[1], 'rb').read())))"
     for seed in "12":  # sets are in another order under another seed
         done = subprocess.run(

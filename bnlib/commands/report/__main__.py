@@ -3,13 +3,12 @@
 import os
 import sys
 import time
-from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
 from bnlib import UserError, commands
 from bnlib.runs import environment
-from bnlib.system import files, paths, stamps
+from bnlib.system import files, litter, paths, stamps
 
 # Nothing more yet: a report is up to date most often, and that is said without the second that tables take to import.
 VARIABLES = (
@@ -21,7 +20,7 @@ VARIABLES = (
 def told() -> dict:
     """All that a report hangs on, as far as can be told at once; of data their files' sizes and times."""
     folders = [paths.ROOT / "bnlib", paths.NOTEBOOKS]
-    sources = [path for folder in folders for path in folder.rglob("*") if path.is_file() and not files.is_litter(path, folder)]
+    sources = [path for folder in folders for path in files.visible(folder, "*") if "__pycache__" not in path.parts]
     data = [path for path in sorted(paths.data().rglob("*")) if path.is_file()]
     return {
         "variables": {name: os.environ.get(name) for name in VARIABLES},
@@ -63,9 +62,9 @@ def main() -> int:
     """Makes the report, one at a time; returns the exit status."""
 
     def task() -> bool:
-        paths.cache().mkdir(parents=True, exist_ok=True)
+        files.check(paths.cache())
         try:
-            with FileLock(paths.cache() / "report.lock", timeout=0):
+            with files.lock(litter.lock(), timeout=0):
                 make()
         except Timeout:
             raise UserError("another `make report` is at work in this checkout; wait for it, or end it") from None

@@ -1,7 +1,6 @@
 """The steps from what was asked to the pages; each is done where what it was made from, or what it made, has changed."""
 
 import os
-import tempfile
 from pathlib import Path
 
 import pandas as pd
@@ -22,7 +21,7 @@ RUNS = ("experiment", "training", "runs", "system")  # wings on which runs can h
 APART = {
     *(f"commands/{name}.py" for name in ("__init__", "adopt", "bench", "reproduce", "verify")),
     *("commands/report/__main__.py", "commands/report/steps.py", "commands/report/pages.py"),
-    *("page/html.py", "runs/cluster.py", "runs/progress.py", "system/signals.py", "training/plain_loop.py"),
+    *("page/html.py", "runs/cluster.py", "runs/progress.py", "system/signals.py", "system/litter.py", "training/plain_loop.py"),
 }
 FELL_BACK = (
     "MNIST is neither in the data folder nor can it be downloaded. This report will be on the 1,797 digits of scikit-learn "
@@ -61,12 +60,11 @@ class Report:
     def run(self, keep_time: bool = False) -> tuple[list[Path], bool]:
         """Makes what is not up to date; returns the files of the report, its first page first, and whether any was made anew."""
         for folder in (self.report, paths.store()):
-            folder.mkdir(parents=True, exist_ok=True)
-            tempfile.TemporaryFile(dir=folder).close()  # a place that cannot be written is said before the runs, not after
+            files.check(folder)  # a place that cannot be written is said before the runs, not after
         for folder in (self.report, paths.cache()):
             files.sweep(folder)
-        with tempfile.TemporaryDirectory(prefix="bnlib-") as folder:
-            log = str(Path(folder) / "progress.jsonl")
+        with files.scratch() as folder:
+            log = str(folder / "progress.jsonl")
             with paths.variables({progress.VARIABLE: log, paths.RECORDS: str(self.records)}), progress.following(log) as tally:
                 made = [self._make_runs(), self._make_results(keep_time), self._make_notebooks()]
                 if self._make_results():  # a notebook that somebody changed asked for more than the report does
@@ -189,7 +187,7 @@ class Report:
         from bnlib.commands.report import pages
 
         executed = [self.executed / f"{name}.ipynb" for name in (INDEX, *(study.stem for study in self.studies))]
-        template = [path for path in (PACKAGE / "page/template").rglob("[!.]*") if path.is_file()]
+        template = files.visible(PACKAGE / "page/template", "*")
         inputs = self.common | {
             "notebooks": stamps.sources(executed, self.executed),
             "results": stamps.sources(_files(self.results), self.results),
@@ -225,7 +223,7 @@ def asked() -> tuple[Settings, str]:
 
 def sources() -> dict[str, str]:
     """SHA-256 of each of the package's modules."""
-    return stamps.sources((path for path in PACKAGE.rglob("*.py") if not files.is_litter(path, PACKAGE)), PACKAGE)
+    return stamps.sources(files.visible(PACKAGE, "*.py"), PACKAGE)
 
 
 def _workers() -> str:

@@ -19,7 +19,7 @@ from pathlib import Path
 from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import Any
 
-PACKAGE = str(Path(__file__).parents[1]) + "/"
+PACKAGE = str(Path(__file__).parents[2]) + "/"
 _REGISTERS = "a registry"
 CHANGES_NOTHING = ("ctx", "annotation", "returns", "type_comment", "type_params", "kind")
 

@@ -1,0 +1,79 @@
+"""`make clean`: removes what can be made again. It needs no environment: nothing here but Python's own library.
+
+`python -m bnlib.system.litter`, with the word `runs` for the store of runs too.
+"""
+
+import contextlib
+import fcntl
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from bnlib.system import paths
+
+TOOLS = (".pytest_cache", ".ruff_cache", ".hypothesis")
+CODE = ("bnlib", "tests", "notebooks")
+
+
+def lock() -> Path:
+    """The file that a command holds locked while it works in the cache."""
+    return paths.cache() / "report.lock"
+
+
+def remove(runs: bool) -> None:
+    """Removes what notebooks and tests left, and with `runs` the store; says what of it is kept.
+
+    Raises:
+        OSError: something cannot be removed.
+    """
+    store = paths.store()
+    gone = [paths.cache() / name for name in ("executed", "interactive")] + [paths.ROOT / name for name in TOOLS]
+    for folder in CODE:
+        gone += [path for name in ("__pycache__", ".ipynb_checkpoints") for path in (paths.ROOT / folder).rglob(name)]
+    for folder in filter(Path.is_dir, [*gone, *([store, paths.cache() / "reproduction"] if runs else [])]):
+        shutil.rmtree(folder.resolve())  # of a link, what it leads to
+        if folder.is_symlink():
+            folder.resolve().mkdir()
+    if store.is_dir():
+        size = sum(path.stat().st_size for path in store.iterdir()) / 1e6
+        print(f"kept: {size:,.0f} MB of runs in {store}; make clean-all removes them too")
+
+
+@contextlib.contextmanager
+def alone() -> Iterator[None]:
+    """Holds the lock of `make report` for a block.
+
+    Raises:
+        BlockingIOError: somebody else has it.
+    """
+    if not lock().exists():
+        yield
+        return
+    with lock().open("rb+") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise
+        except OSError:  # a disk without locks: there a command makes a file of this name instead (`files.lock`)
+            if (soft := lock().with_suffix(".lock.soft")).exists():
+                raise BlockingIOError(soft) from None
+        yield
+
+
+def main() -> int:
+    """Returns the exit status."""
+    try:
+        with alone():
+            remove(runs="runs" in sys.argv[1:])
+    except BlockingIOError:
+        print("error: `make report` is at work in this checkout; wait for it, or end it", file=sys.stderr)
+    except OSError as error:
+        print(f"error: {error.filename or lock()}: {error.strerror}", file=sys.stderr)
+    else:
+        return 0
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
