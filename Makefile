@@ -107,5 +107,6 @@ ready: $(ENV)
 #:   SCHEDULER=none                      tcp://host:port of a Dask scheduler
 #:   KEEP=0                              1: the report states what was measured
 #:   VERIFY=1                            runs of each arm that verify does anew
-#:   STRICT=0                            1: bits that differ are an error
+#:   STRICT=0                            1: do anew what another machine did
+#:   ADOPT=2                             runs of each arm that adopt does anew
 #:   PYTHON=.venv/bin/python             on the command line alone

@@ -39,7 +39,8 @@ def run_apart(notebook: Path, output: Path, cwd: Path | None = None, root: Path 
     code = "import sys; sys.path[0] = sys.argv[3]; from pathlib import Path; from bnlib.commands import notebook\n"
     code += "notebook.execute(Path(sys.argv[1]), Path(sys.argv[2]), {'seeds': 2})"
     command = [sys.executable, "-c", code, str(notebook), str(output), str(root)]
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"} | variables
+    environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTEST_CURRENT_TEST")}
+    environment |= variables
     return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, encoding="utf-8", timeout=120)
 
 
@@ -101,10 +102,11 @@ def test_kernel_of_another_environment_is_not_started_in_its_place(write_noteboo
     spec = tmp_path / "jupyter" / "kernels" / "python3"
     spec.mkdir(parents=True)
     wrong = {"argv": ["/bin/false", "{connection_file}"], "display_name": "Python 3", "language": "python"}
+    wrong["env"] = {"WRONG": "1"}
     (spec / "kernel.json").write_text(json.dumps(wrong))
     monkeypatch.setenv("JUPYTER_PATH", str(tmp_path / "jupyter"))
-    execute(write_notebook(PARAMETERS, "import sys\nprint(sys.prefix)"), tmp_path / "out.ipynb")
-    assert printed(tmp_path / "out.ipynb") == f"{sys.prefix}\n"
+    execute(write_notebook(PARAMETERS, "import os, sys\nprint(sys.prefix, 'WRONG' in os.environ)"), tmp_path / "out.ipynb")
+    assert printed(tmp_path / "out.ipynb") == f"{sys.prefix} False\n"
 
 
 @pytest.fixture
@@ -118,7 +120,7 @@ def surroundings(tmp_path):
         "mpl/matplotlibrc": rc,
         "work/matplotlibrc": rc,
         ".ipython/profile_default/startup/00-mine.py": "print('chatter startup')\nseeds = 99\n",
-        ".ipython/profile_default/ipython_config.py": "c.InteractiveShellApp.exec_lines = [\"print('chatter config')\"]\n",
+        ".ipython/profile_default/ipython_config.py": "c.InteractiveShellApp.exec_lines = ['configured = 1']\n",
         "jupyter/jupyter_config.py": "c.NotebookClient.timeout = 1\nc.NotebookClient.allow_errors = True\n",
         "start.py": "print('chatter pythonstartup')\n",
         "site/sitecustomize.py": chatter,
@@ -143,6 +145,7 @@ print("β₁ kept", len(open("read.txt").read()))
 def test_pages_are_the_same_whatever_surrounds_who_makes_them(forks, surroundings, write_notebook, tmp_path, monkeypatch):
     (tmp_path / "read.txt").write_text("β₁", encoding="utf-8")
     monkeypatch.setattr(warm, "FORKS", forks == "forked")
+    monkeypatch.delenv("PYTEST_CURRENT_TEST")  # where it is set, ipykernel leaves alone what is said past Python
     written = write_notebook(PARAMETERS, NOISY, FIGURE)
     execute(written, tmp_path / "plain.ipynb", {"seeds": 2})
     home = surroundings
@@ -160,6 +163,15 @@ def test_pages_are_the_same_whatever_surrounds_who_makes_them(forks, surrounding
     assert (tmp_path / "theirs.ipynb").read_bytes() == (tmp_path / "plain.ipynb").read_bytes()
     assert printed(tmp_path / "plain.ipynb") == "β₁ kept 2\n"
     assert "chatter" not in "".join(str(c.get("outputs", "")) for c in nbformat.read(tmp_path / "plain.ipynb", 4).cells)
+
+
+def test_no_profile_is_read_wherever_it_lies(surroundings, write_notebook, tmp_path):
+    theirs = {"IPYTHONDIR": str(surroundings / ".ipython")}  # stands for one in /etc, where no variable leads
+    execute(
+        write_notebook("mine = 1", "print({'seeds', 'configured'} & set(globals()))"), tmp_path / "out.ipynb", variables=theirs
+    )
+    assert printed(tmp_path / "out.ipynb") == "set()\n"
+    assert "chatter" not in (tmp_path / "out.ipynb").read_text(encoding="utf-8")
 
 
 def test_what_a_library_says_goes_to_the_terminal(write_notebook, tmp_path):

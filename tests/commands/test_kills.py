@@ -27,7 +27,7 @@ PATIENCE = 240.0
 TARGETS = {  # what of a process's command line tells it
     "make": "--no-print-directory",
     "executor": "bnlib.commands.report",
-    "kernel": "ipykernel_launcher",
+    "kernel": "bnlib.commands.kernels",  # or the process that kernels are forked from
     "worker": "popen_loky_posix",
     "group": "",
 }

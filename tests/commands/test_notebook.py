@@ -50,6 +50,12 @@ def test_wrong_parameter_is_refused_before_the_run(parameters, said, write_noteb
     assert output.read_text() == "as it was"
 
 
+def test_reading_notebooks_compiles_no_grammar_that_takes_seconds():
+    code = "import bnlib, sys; import nbformat, nbconvert; print(sys.modules['rfc3987_syntax'])"
+    run = subprocess.run([sys.executable, "-c", code], cwd=paths.ROOT, capture_output=True, text=True, check=True)
+    assert run.stdout == "None\n"
+
+
 def test_saved_whole_number_stands_for_a_rate_and_a_saved_fraction_for_no_count(write_notebook):
     saved = write_notebook("learning_rate = 1\nseeds = 3\nepochs = 2.0\nmine = 1")
     check_parameters(saved, {"learning_rate": 0.001, "seeds": 4, "epochs": 3})
