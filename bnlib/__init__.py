@@ -9,8 +9,18 @@ A wing imports only what stands below it. `analysis` and `page` never import `tr
 `experiment`, in `commands` and in notebooks.
 """
 
+import sys
+
 __version__ = "0.1.0"
+
+# jsonschema, and so nbformat, nbclient and nbconvert, would compile a grammar with it for 1 to 2 s, only to check addresses of
+# which notebooks have none; it does without. It stands here because who imports one of these has imported this first.
+sys.modules.setdefault("rfc3987_syntax", None)
 
 
 class UserError(Exception):
     """Something the person at the keyboard can mend; its message is one line that says what is wrong and what to do."""
+
+    def _render_traceback_(self) -> list[str]:
+        """What IPython shows in place of a traceback."""
+        return [str(self)]

@@ -109,13 +109,13 @@ def mcnemar_p(first: Sequence[bool], second: Sequence[bool]) -> float:
     return float(stats.binomtest(alone[0], sum(alone)).pvalue) if sum(alone) else np.nan
 
 
-def prediction_interval(values: Sequence[float]) -> Interval:
-    """Mean of `values`, with the interval in which one more value lies with 95% probability, if they are normal."""
+def prediction_interval(values: Sequence[float], more: int = 1) -> Interval:
+    """Mean of `values`, with the interval in which the mean of `more` new ones lies with 95% probability, if they are normal."""
     x = _finite(values)
     n = len(x)
     if n < 2:
         return Interval(float(x.mean()) if n else np.nan, np.nan, np.nan, n)
-    half = float(stats.t.ppf((1 + LEVEL) / 2, n - 1) * x.std(ddof=1) * np.sqrt(1 + 1 / n))
+    half = float(stats.t.ppf((1 + LEVEL) / 2, n - 1) * x.std(ddof=1) * np.sqrt(1 / more + 1 / n))
     return Interval(float(x.mean()), float(x.mean() - half), float(x.mean() + half), n)
 
 

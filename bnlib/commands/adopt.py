@@ -5,12 +5,13 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from bnlib import UserError, commands
-from bnlib.commands import verify
 from bnlib.experiment import records, settings, studies
+from bnlib.experiment.config import rate_name
 from bnlib.experiment.records import Run
 from bnlib.experiment.study import Study
 from bnlib.page.words import plural
 from bnlib.runs import store
+from bnlib.runs.pool import run_all
 from bnlib.system import download, paths
 from bnlib.training import data as datasets
 
@@ -18,18 +19,40 @@ SAMPLE = 2  # runs of each arm at the lowest and at the highest rate of each stu
 
 
 def sample(asked: Iterable[Study], runs: Sequence[Run], count: int) -> list[Run]:
-    """`count` runs of each arm at the lowest and the highest rate of each study, for as long as the records have them."""
+    """`count` runs of each arm at the lowest and the highest rate of each study, with all epochs that the records have of them.
+
+    Of chains, which are at each rate of theirs, it is one of each arm.
+    """
     by_question = {str(run.config.changed): run for run in runs}
     found = {}
     for study in asked:
         ends = {*study.rates[:1], *study.rates[-1:]}
         for config in study.configs:
-            if config.seed < count and (not ends or config.learning_rate in ends):
+            if config.seed < count and config.learning_rate in ends or (not ends and config.seed == 0):
                 question = str(config.changed)
                 if question not in by_question:
-                    raise UserError(f"the records have no run of {verify.named(config)}: `make report` makes it")
+                    raise UserError(f"the records have no run of {told(config)}: `make report` makes it")
                 found[question] = by_question[question]
     return list(found.values())
+
+
+def told(config) -> str:
+    """A run in words."""
+    later = " and on" if config.later_rates else ""
+    return f"{config.norm}, learning rate {rate_name(config.learning_rate)}{later}, seed {config.seed}"
+
+
+def differences(kept: Run, anew: Run) -> list[str]:
+    """What one run measured otherwise than the other, epoch by epoch; what the first has no number of is not compared."""
+    if len(kept.epochs) != len(anew.epochs):
+        return [f"{plural(len(anew.epochs), 'epoch')}, not {len(kept.epochs)}"]
+    pairs = zip(kept.epochs, anew.epochs, strict=True)
+    return [
+        f"{name.replace('_', ' ')} of epoch {a.epoch}: {getattr(b, name)!r}, not {getattr(a, name)!r}"
+        for a, b in pairs
+        for name in records.MEASURED
+        if repr(float(getattr(a, name))) != repr(float(getattr(b, name))) and (a.diverged or getattr(a, name) == getattr(a, name))
+    ]
 
 
 def adopt(count: int) -> bool:
@@ -52,14 +75,18 @@ def adopt(count: int) -> bool:
         return True
     tried = sample(studies.load(folder), runs, count)
     print(f"Doing {plural(len(tried), 'run')} of {folder.parent} anew, to see whether this code gives their bits", flush=True)
-    other = verify.done_anew(tried, data).any(axis=1)
-    if other.any():
-        print(f"Not adopted: {other.sum()} of {plural(len(other), 'run')} came out otherwise.{_elsewhere(tried)}")
+    wanted = [r.config if r.config.later_rates else r.config.model_copy(update={"epochs": len(r.epochs)}) for r in tried]
+    found = [differences(run, anew) for run, anew in zip(tried, run_all(wanted, data, anew=True), strict=True)]
+    for run, other in zip(tried, found, strict=True):
+        print(f"  {told(run.config)}: {f'other numbers ({other[0]})' if other else 'the same bits'}")
+    if any(found):
+        print(f"Not adopted: {sum(map(bool, found))} of {plural(len(found), 'run')} came out otherwise.{_elsewhere(tried)}")
         return False
     adopted = [_renamed(run, recipe, len(tried)) for run, recipe in zip(runs, recipes, strict=True)]
     _save(kept, dict(zip((run.name for run in runs), adopted, strict=True)), folder)
     stored = sum(
-        store.rename(records.full_name(run.config, run.made_by), recipe) for run, recipe in zip(runs, recipes, strict=True)
+        store.rename(records.full_name(run.config, run.made_by), recipe)
+        for run, recipe in zip(runs, recipes, strict=True)
     )
     print(f"All bits agree: {plural(len(runs), 'run')} and the weights of {stored} are of this code now.")
     return True

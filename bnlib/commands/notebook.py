@@ -1,24 +1,34 @@
-"""papermill behind a guard: parameters are checked first, and only a run that really finished leaves a notebook.
+"""papermill's parameters behind a guard: they are checked first, and only a run that really finished leaves a notebook.
 
-papermill itself takes unknown parameters and parameters of any type, calls a run finished whose cells were never run,
-and leaves a half-run notebook under the final name; none of that gets past here.
+papermill itself takes unknown parameters and parameters of any type, calls a run finished whose cells were never run, leaves a
+half-run notebook under the final name, and takes braces in paths for templates: it only writes the cell with the parameters
+here, and the cells are run by nbclient, which it builds on.
 """
 
 import ast
+import hashlib
+import json
 import logging
 import math
 import os
-import tempfile
+import secrets
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
+from typing import NamedTuple
 
 import nbformat
 
 from bnlib import UserError
-from bnlib.system import files, paths
+from bnlib.commands.kernels import warm
+from bnlib.experiment.config import RunConfig
+from bnlib.experiment.study import Study
+from bnlib.system import files
 from bnlib.system.signals import terminable
 
 SENTINEL = "BNLIB_SENTINEL"  # names the file that a notebook's last cell writes
 PLAYGROUND = "playground"  # cells with this tag are for who edits the notebook: no report runs or shows them
+NAMES = {float: "a finite number", int: "a whole number", str: "text", bool: "True or False"}  # of kinds of parameters
 
 
 def finish() -> None:
@@ -31,94 +41,90 @@ def finish() -> None:
         Path(path).write_text("finished")
 
 
-from typing import NamedTuple
-import hashlib, json
 class Job(NamedTuple):
+    """A notebook to run: its source, where it goes when it is finished, and what it is run with."""
+
     notebook: Path
     output: Path
-    parameters: dict = {}
-    variables: dict[str, str] = {}
+    parameters: dict = {}  # noqa: RUF012 - nobody writes to it
+    variables: dict[str, str] = {}  # noqa: RUF012 - environment variables of its kernel alone
 
-def execute_all(jobs, workers):
-    for job in jobs:
-        with paths.variables(job.variables):
-            execute(job.notebook, job.output, job.parameters)
-        yield job
 
-def cells(notebook):
-    return hashlib.sha256(notebook.read_bytes()).hexdigest()
-
-def execute(notebook: Path, output: Path, parameters: dict | None = None) -> None:
-    """Runs `notebook` with `parameters` and puts it, finished, at `output`.
-
-    The notebook runs in its own folder, as it does in JupyterLab. `output` is written only after the last cell has
-    run to its end; what a failed run got to lies beside it as `<name>.failed.ipynb`.
+def execute(notebook: Path, output: Path, parameters: dict | None = None, variables: dict[str, str] | None = None) -> None:
+    """Runs one notebook, as `execute_all` does several.
 
     Raises:
-        UserError: a parameter is unknown or of the wrong type (nothing is run then), or the run failed; where a cell raised
-            one, as it is.
+        UserError: as there.
     """
-    check_parameters(notebook, parameters or {})
-    failed = output.with_suffix(".failed.ipynb")
-    failed.unlink(missing_ok=True)
-    with tempfile.TemporaryDirectory(prefix="bnlib-") as folder:
-        raw, sentinel = Path(folder) / "raw.ipynb", Path(folder) / "sentinel"
-        problem = _run(notebook, raw, parameters or {}, sentinel)
-        if not raw.exists():
-            raise UserError(f"{notebook.name} could not be started: {problem}")
+    for _ in execute_all([Job(notebook, output, parameters or {}, variables or {})], workers=1):
+        pass
+
+
+def execute_all(jobs: Sequence[Job], workers: int) -> Iterator[Job]:
+    """Runs notebooks, `workers` of them side by side; yields each when its output is in place.
+
+    A notebook runs in its own folder, as it does in JupyterLab, in a kernel of this interpreter that takes nothing else from
+    the surroundings of who runs it. Its output is written only after the last cell has run to its end; what a failed run got to
+    lies beside it as `<name>.failed.ipynb`.
+
+    Raises:
+        UserError: a parameter is unknown or of the wrong type (nothing is run then), or a run failed; where a cell raised one,
+            as it is. The other runs were ended.
+    """
+    for job in jobs:
+        check_parameters(job.notebook, job.parameters)
+        _failed(job).unlink(missing_ok=True)
+    with terminable(), warm.scratch() as folder, ThreadPoolExecutor(workers) as threads:
+        kernels = warm.Warm(folder, warm.PAGE if any("bnlib.page" in job.notebook.read_text("utf-8") for job in jobs) else ())
         try:
-            ran = normalised(nbformat.read(raw, as_version=4))
-        except ValueError as error:  # half a notebook: a full disk, say
-            raise UserError(f"{notebook.name} failed: {problem or error}") from error
-        problem = _problem(ran) or problem or (None if sentinel.exists() else "its last cell never ran to its end")
-        text = nbformat.writes(ran) + "\n"
-    if mendable := _mendable(ran):
+            runs = {threads.submit(_finish, job, kernels, folder): job for job in jobs}
+            for run in as_completed(runs):
+                run.result()
+                yield runs[run]
+        finally:
+            kernels.close()
+            threads.shutdown(wait=False, cancel_futures=True)
+
+
+def _failed(job: Job) -> Path:
+    return job.output.with_suffix(".failed.ipynb")
+
+
+def _finish(job: Job, kernels: warm.Warm, folder: Path) -> None:
+    """Runs one notebook and puts it at its place, or what it got to beside that."""
+    from bnlib.commands.kernels import client  # imported while the kernels' own imports go on
+
+    sentinel = folder / secrets.token_hex(8)
+    notebook = _prepared(job)
+    at, variables = job.notebook.parent.absolute(), job.variables | {SENTINEL: str(sentinel)}
+    problem = client.run(notebook, kernels, at, variables, folder)
+    if kernels.closed:
+        raise UserError(f"{job.notebook.name} was ended")  # said by nobody: another one failed, or the person ended them all
+    if mendable := _mendable(notebook):
         raise UserError(mendable)
+    problem = _problem(notebook) or problem or (None if sentinel.exists() else "its last cell never ran to its end")
     if problem:
-        files.write(failed, text)
-        raise UserError(f"{notebook.name} failed: {problem.rstrip()}\nwhat it got to is in {failed}")
-    files.write(output, text)
+        warm.check_room(folder)  # a kernel that dies of a full disk does not say so
+    text = nbformat.writes(normalised(notebook)) + "\n"
+    files.write(_failed(job) if problem else job.output, text)
+    if problem:
+        raise UserError(f"{job.notebook.name} failed: {problem.rstrip()}\nwhat it got to is in {_failed(job)}")
 
 
-def _run(notebook: Path, output: Path, parameters: dict, sentinel: Path) -> str | None:
-    """Runs papermill; returns why it failed, if it said so."""
-    import papermill
+def _prepared(job: Job) -> nbformat.NotebookNode:
+    """The notebook as it is run: without its playground and what it showed when it was saved, its parameters in a cell."""
+    from papermill.parameterize import parameterize_notebook
 
-    for name in ("papermill", "asyncio", "traitlets"):  # what they have to say of a failed run is said below
-        logging.getLogger(name).setLevel(logging.CRITICAL)
-    # A kernel that takes more than five seconds to leave is killed; joblib then clears up behind it, and warns that it does.
-    quiet = "ignore:resource_tracker:UserWarning"
-    environment = {
-        SENTINEL: str(sentinel),
-        "JUPYTER_PREFER_ENV_PATH": "1",
-        "PYDEVD_DISABLE_FILE_VALIDATION": "1",
-        "PYTHONWARNINGS": ",".join(filter(None, (os.environ.get("PYTHONWARNINGS"), quiet))),
-    }
-    played = output.with_name("played.ipynb")
-    nbformat.write(_without_playground(notebook), played)
-    with paths.variables(environment), terminable():
-        try:
-            papermill.execute_notebook(
-                str(played),
-                str(output),
-                parameters,
-                cwd=str(notebook.parent.absolute()),
-                kernel_name="python3",  # this environment's, whatever kernel the notebook was last saved with
-                progress_bar=False,
-                # Else it warns of its loopback sockets each time, and at random of the interrupt that ends it.
-                extra_arguments=["--IPKernelApp.log_level=CRITICAL"],
-            )
-        except papermill.exceptions.PapermillExecutionError as error:
-            return f"{error.ename}: {error.evalue}"
-        except (RuntimeError, OSError) as error:  # a kernel that died, or one that cannot start
-            return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    return None
-
-
-def _without_playground(notebook: Path) -> nbformat.NotebookNode:
-    read = nbformat.read(notebook, as_version=4)
-    read.cells = [cell for cell in read.cells if PLAYGROUND not in cell.metadata.get("tags", [])]
-    return read
+    notebook = _read(job.notebook)
+    notebook.cells = [cell for cell in notebook.cells if PLAYGROUND not in _tags(cell)]
+    for cell in notebook.cells:
+        cell.metadata.setdefault("tags", [])  # papermill looks there
+        if cell.cell_type == "code":
+            cell.outputs, cell.execution_count = [], None
+    if not job.parameters:
+        return notebook
+    notebook.metadata.papermill = {}  # it notes there what it did
+    return parameterize_notebook(notebook, job.parameters, kernel_name="python3", language="python")
 
 
 def _problem(notebook: nbformat.NotebookNode) -> str | None:
@@ -153,15 +159,28 @@ def check_parameters(notebook: Path, parameters: dict) -> None:
     """Holds `parameters` against the literals of the notebook's parameters cell.
 
     Raises:
-        UserError: a name is unknown, a value is of another type than the default, or a number is not finite.
+        UserError: a name is unknown, a value is not of the kind that is meant, or a number is not finite.
     """
     known = default_parameters(notebook)
     for name, value in parameters.items():
         if name not in known:
             raise UserError(f"{notebook.name} has no parameter {name!r}; it has: {', '.join(known)}")
-        if not _same_kind(known[name], value):
-            kind = type(known[name]).__name__
-            raise UserError(f"{notebook.name}: {name}={value!r} should be a {kind}, like its default {known[name]!r}")
+        kind = _kind(name, known[name])
+        real = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        if not (real if kind is float else type(value) is kind):
+            should = NAMES.get(kind, f"a {kind.__name__}")
+            raise UserError(f"{notebook.name}: {name}={value!r} should be {should}, like its default {known[name]!r}")
+
+
+def _kind(name: str, default: object) -> type:
+    """What kind a parameter is of: of a number what runs and studies take for it, else its default's.
+
+    A person who saves `learning_rate = 1` does not mean that rates are whole numbers.
+    """
+    for model in (RunConfig, Study):
+        if name in model.model_fields and isinstance(default, int | float) and not isinstance(default, bool):
+            return model.model_fields[name].annotation
+    return type(default)
 
 
 def default_parameters(notebook: Path) -> dict:
@@ -171,30 +190,45 @@ def default_parameters(notebook: Path) -> dict:
         UserError: there is no such notebook or cell, or the cell holds anything but literals.
     """
     try:
-        cells = nbformat.read(notebook, as_version=4).cells
-        (cell,) = (c for c in cells if "parameters" in c.metadata.get("tags", []))
+        (cell,) = (c for c in _read(notebook).cells if "parameters" in _tags(c))
         return {node.targets[0].id: ast.literal_eval(node.value) for node in ast.parse(cell.source).body}
-    except OSError as error:
-        raise UserError(f"{notebook}: {error.strerror}") from error
     except (ValueError, SyntaxError, AttributeError) as error:
         raise UserError(f"{notebook}: should have one cell tagged `parameters`, of `name = literal` lines") from error
 
 
-def _same_kind(default: object, value: object) -> bool:
-    if isinstance(default, float):
-        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    return type(value) is type(default)
+def cells(notebook: Path) -> str:
+    """SHA-256 of what a run of a notebook hangs on: sources, kinds and tags of its cells, those of the playground left out.
+
+    What it showed when it was saved does not count: who runs and saves a notebook has not changed it.
+
+    Raises:
+        UserError: there is no such notebook.
+    """
+    told = [
+        (cell.cell_type, cell.source, sorted(_tags(cell)), cell.get("attachments", {}))
+        for cell in _read(notebook).cells
+        if PLAYGROUND not in _tags(cell)
+    ]
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+
+
+def _read(notebook: Path) -> nbformat.NotebookNode:
+    try:
+        return nbformat.read(notebook, as_version=4)
+    except OSError as error:
+        raise UserError(f"{notebook}: {error.strerror}") from error
+    except ValueError as error:
+        raise UserError(f"{notebook}: is no notebook that can be read") from error
+
+
+def _tags(cell: nbformat.NotebookNode) -> list[str]:
+    return cell.metadata.get("tags", [])
 
 
 def normalised(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """The notebook without what differs from one run to the next: ids, times, and how streams were cut into pieces."""
-    from nbconvert.preprocessors.coalescestreams import CoalesceStreamsPreprocessor
-
-    notebook, _ = CoalesceStreamsPreprocessor().preprocess(notebook, {})
-    notebook.metadata.pop("papermill", None)
-    notebook.metadata.pop("widgets", None)
-    # papermill puts a banner above a cell that failed; the error itself says it all.
-    notebook.cells = [cell for cell in notebook.cells if "papermill-error-cell-tag" not in cell.metadata.get("tags", [])]
+    """The notebook without what differs from one run to the next: ids and times."""
+    for name in ("papermill", "widgets"):
+        notebook.metadata.pop(name, None)
     for number, cell in enumerate(notebook.cells):
         cell.id = f"cell-{number}"
         for key in ("papermill", "execution"):

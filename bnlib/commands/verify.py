@@ -11,10 +11,11 @@ from pathlib import Path
 import pandas as pd
 
 from bnlib import UserError, commands
+from bnlib.commands.adopt import differences, told
 from bnlib.commands.report import recompute
 from bnlib.commands.report.recompute import Standing
 from bnlib.experiment import records, settings, studies
-from bnlib.experiment.config import RunConfig, rate_name
+from bnlib.experiment.config import RunConfig
 from bnlib.experiment.records import MEASURED, Run
 from bnlib.page.words import plural
 from bnlib.runs import cluster, environment, store
@@ -160,9 +161,10 @@ def done_anew(runs: Sequence[Run], data: Data) -> pd.DataFrame:
     """Does runs anew, for as many epochs as they have, and says of each whether the bits agree; the differences, a row each."""
     found = []
     for kept, anew in zip(runs, run_all([_here(run) for run in runs], data, anew=True), strict=True):
-        found.append(differences(kept, anew))
-        told = f"other numbers ({amounts(found[-1])})" if found[-1].any() else "the same bits"
-        print(f"  {named(kept.config)}, {plural(len(kept.epochs), 'epoch')}: {told}", flush=True)
+        other = differences(kept, anew)
+        found.append(largest(kept, anew) if other else dict.fromkeys(MEASURED, 0.0))
+        told_of = f"{told(kept.config)}, {plural(len(kept.epochs), 'epoch')}"
+        print(f"  {told_of}: {f'other numbers ({other[0]})' if other else 'the same bits'}", flush=True)
     return pd.DataFrame(found)
 
 
@@ -177,27 +179,15 @@ def _here(run: Run) -> RunConfig:
     return run.config.model_copy(update=update)
 
 
-def differences(kept: Run, anew: Run) -> pd.Series:
-    """The largest difference in each measurement between two records of one run; all zero only where the bits agree.
-
-    What the first has no number of, of an epoch that is finite, is not compared: it was not measured then.
-    """
+def largest(kept: Run, anew: Run) -> dict[str, float]:
+    """The largest difference in each measurement between two records of one run that differ."""
     if len(kept.epochs) != len(anew.epochs):
-        return pd.Series(float("inf"), MEASURED)  # one of them diverged earlier
-    a, b = (pd.DataFrame([[getattr(e, m) for m in MEASURED] for e in run.epochs], columns=MEASURED) for run in (kept, anew))
-    unmeasured = a.isna().mul([not epoch.diverged for epoch in kept.epochs], axis=0)
-    return (a - b).abs().mask((a == b) | (a.isna() & b.isna()) | unmeasured, 0.0).fillna(float("inf")).max()
-
-
-def named(config: RunConfig) -> str:
-    """A run in words."""
-    later = " and on" if config.later_rates else ""
-    return f"{config.norm}, learning rate {rate_name(config.learning_rate)}{later}, seed {config.seed}"
-
-
-def amounts(found: pd.Series) -> str:
-    """Differences in words."""
-    return ", ".join(f"{value:.2g} in {name.replace('_', ' ')}" for name, value in found.items())
+        return dict.fromkeys(MEASURED, float("inf"))  # one of them diverged earlier
+    a, b = (
+        pd.DataFrame([[getattr(e, name) for name in MEASURED] for e in run.epochs], columns=MEASURED) for run in (kept, anew)
+    )
+    # What the records have no number of was not measured then.
+    return (a - b).abs().mask((a == b) | a.isna(), 0.0).fillna(float("inf")).max().to_dict()
 
 
 def changed(run: Run) -> list[str]:
@@ -210,11 +200,12 @@ def changed(run: Run) -> list[str]:
 
 
 def _say(found: pd.DataFrame, other: list[str], folder: Path) -> bool:
-    same, runs = not found.to_numpy().any(), plural(len(found), "run")
-    if same:
+    differ, runs = found.any(axis=1).sum(), plural(len(found), "run")
+    if not differ:
         print(f"All bits agree, in {runs}.")
         return True
-    print(f"{(found > 0).any(axis=1).sum()} of {runs} differ; at most by {amounts(found.max())}.")
+    amounts = ", ".join(f"{value:.2g} in {name.replace('_', ' ')}" for name, value in found.max().items())
+    print(f"{differ} of {runs} differ; at most by {amounts}.")
     if other:
         print("\n".join(["That is to be expected here, where other things differ too:", *other]))
     else:

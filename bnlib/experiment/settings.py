@@ -1,15 +1,22 @@
 """What a person may set for `make report`: read from the variables of the same names, checked before anything runs."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import joblib
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator
 
 from bnlib import UserError
 from bnlib.experiment.config import LEVELS, Epochs, LearningRate, Precision, known
+
+Read = TypeVar("Read")
+# What notebooks call their parameters, with a value of each that is right.
+EXAMPLES = {
+    **{"dataset": "mnist", "arms": "none batch", "learning_rate": 0.001, "learning_rates": "0.001 0.01", "seeds": 3},
+    **{"epochs": 10, "batch_size": 100, "precision": "fp32", "device": "auto"},
+}
 
 
 class Settings(BaseModel):
@@ -30,34 +37,78 @@ class Settings(BaseModel):
     @field_validator("learning_rates", "range_rates", mode="before")
     @classmethod
     def _each_once(cls, value: object) -> object:
-        return rates(value)
+        return _rates(value)
 
     @field_validator("arms", mode="before")
     @classmethod
     def _two_or_more(cls, value: object) -> object:
-        return arms(value)
+        return _arms(value)
 
 
 def arms(value: str | Sequence[str]) -> tuple[str, ...]:
     """Norms, from text that is split at spaces and commas: the first is the reference that the others are held against.
 
     Raises:
-        ValueError: there are fewer than two or more than six, one is unknown, or one is there twice.
+        UserError: there are fewer than two or more than six, one is unknown, or one is there twice.
     """
-    items = value.replace(",", " ").split() if isinstance(value, str) else list(value)
-    if not 2 <= len(items) <= 6 or len(set(items)) < len(items):
-        raise ValueError(f'names two to six norms, each once, like "none batch"; known: {", ".join(LEVELS["norm"])}')
-    return tuple(map(known("norm"), items))
+    return _of_notebook("arms", value, _arms)
 
 
 def rates(value: str | Sequence[float]) -> tuple[float, ...]:
     """Learning rates, from text that is split at spaces and commas: each once, ascending, however it was written.
 
     Raises:
-        ValueError: there are none, or one is no finite number above 0.
+        UserError: there are none, or one is no finite number above 0.
     """
-    items = value.replace(",", " ").split() if isinstance(value, str) else list(value)
-    if not items:
+    return _of_notebook("learning_rates", value, _rates)
+
+
+def rate(value: float) -> float:
+    """A learning rate.
+
+    Raises:
+        UserError: it is no finite number above 0.
+    """
+    return _of_notebook("learning_rate", value, _rate)
+
+
+def _of_notebook(name: str, value: object, read: Callable[[Any], Read]) -> Read:
+    try:
+        return read(value)
+    except ValueError as error:
+        raise wrong(name, value, str(error)) from None
+
+
+def wrong(name: str, value: object, reason: str) -> UserError:
+    """That a parameter of a notebook cannot have this value, in the words of a notebook: what to write instead."""
+    return UserError(f"{name}={value!r}: {reason}; set {name} = {EXAMPLES[name]!r}, say, in the cell of parameters")
+
+
+def first_reason(error: ValidationError) -> tuple[str, str, Any]:
+    """The field of a model that was refused first, why, and what it was given."""
+    first = error.errors()[0]
+    inner = first.get("ctx", {}).get("error")
+    if isinstance(inner, ValidationError):  # a study checks its runs
+        return first_reason(inner)
+    reason = first["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    return str(first["loc"][0]) if first["loc"] else "", reason[:1].lower() + reason[1:], first["input"]
+
+
+def _items(value: object) -> list:
+    if isinstance(value, str):
+        return value.replace(",", " ").split()
+    return list(value) if isinstance(value, list | tuple) else [value]
+
+
+def _arms(value: object) -> tuple[str, ...]:
+    items = _items(value)
+    if not 2 <= len(items) <= 6 or len(set(items)) < len(items):
+        raise ValueError(f'names two to six norms, each once, like "none batch"; known: {", ".join(LEVELS["norm"])}')
+    return tuple(map(known("norm"), items))
+
+
+def _rates(value: object) -> tuple[float, ...]:
+    if not (items := _items(value)):
         raise ValueError('names no learning rate; for example "0.001 0.01"')
     return tuple(sorted({_rate(item) for item in items}))
 
@@ -83,11 +134,8 @@ def read(variables: Mapping[str, str] = os.environ, standing: Mapping[str, objec
     try:
         return Settings(**standing | given)
     except ValidationError as error:
-        first = error.errors()[0]
-        name = str(first["loc"][0])
-        reason = first["msg"].removeprefix("Value error, ")
-        said = " ".join(f'{name.upper()}="{(standing | given)[name]}": {reason[:1].lower()}{reason[1:]}'.split())  # in one line
-        raise UserError(said) from None
+        name, reason, _ = first_reason(error)
+        raise UserError(" ".join(f'{name.upper()}="{(standing | given)[name]}": {reason}'.split())) from None  # in one line
 
 
 def worker_count() -> int:

@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
+from bnlib import UserError
 from bnlib.experiment import records
+from bnlib.experiment import settings as checks
 from bnlib.experiment.config import CHAIN, rate_name
 from bnlib.experiment.records import Records, Run
 from bnlib.experiment.settings import Settings
@@ -32,10 +34,26 @@ def joined(studies: Iterable[Study]) -> list[Study]:
     return list(whole.values())
 
 
+def _asked(**fields: Any) -> Study:
+    """The study of these fields, which come from a notebook's cell of parameters: what is wrong there is said in its words."""
+    try:
+        return Study(**fields)
+    except ValidationError as error:
+        name, reason, value = checks.first_reason(error)
+        if name in checks.EXAMPLES:
+            raise checks.wrong(name, value, reason) from None
+        raise UserError(f"{name} {reason}".strip()) from None
+
+
 def each_rate(learning_rate: float, *, arms: Sequence[str], seeds: int, epochs: int, **held: Any) -> Study:
-    """The original's question at one learning rate, from untrained weights; `held` are other fields of `RunConfig`."""
+    """The original's question at one learning rate, from untrained weights; `held` are other fields of `RunConfig`.
+
+    Raises:
+        UserError: one of these is wrong; it says which, and what to set instead. So do the other studies.
+    """
+    learning_rate = checks.rate(learning_rate)
     name = rate_name(learning_rate)
-    return Study(
+    return _asked(
         name="learning_rate",
         notebook="learning_rate",
         part=name,
@@ -50,7 +68,7 @@ def each_rate(learning_rate: float, *, arms: Sequence[str], seeds: int, epochs: 
 
 def rate_range(learning_rates: Sequence[float], *, arms: Sequence[str], seeds: int, epochs: int, **held: Any) -> Study:
     """How far the learning rate can go: short runs at many."""
-    return Study(
+    return _asked(
         name="learning_rate_range",
         notebook="learning_rate_range",
         title="Range of rates",
@@ -65,7 +83,7 @@ def rate_range(learning_rates: Sequence[float], *, arms: Sequence[str], seeds: i
 
 def replay(*, seeds: int, epochs: int, **held: Any) -> Study:
     """The original's chain, its two networks trained on from rate to rate: its figures are of these arms alone."""
-    return Study(
+    return _asked(
         name="replay",
         notebook="replay",
         title="Replay",

@@ -1,9 +1,13 @@
 """How figures look and what arms are called in them: colours, the page's ink, axes, labels, and the SVG that they become."""
 
+import contextlib
 import io
 import textwrap
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
+from types import MappingProxyType
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -53,6 +57,15 @@ STYLE = {
 } | dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), INK)
 
 
+@contextlib.contextmanager
+def isolated(style: Mapping[str, Any] = MappingProxyType({})) -> Iterator[None]:
+    """Draws a block by matplotlib's defaults and `style`, whatever the reader's matplotlibrc or an earlier cell has set."""
+    with mpl.rc_context():
+        mpl.rcdefaults()
+        mpl.rcParams.update(style)
+        yield
+
+
 def looks(study: Study) -> dict[str, Look]:
     """The look of each arm of a study, by its name, the reference first."""
     return {arm.name: Look(arm.label, *look) for arm, look in zip(study.arms, LOOKS, strict=False)}
@@ -60,14 +73,14 @@ def looks(study: Study) -> dict[str, Look]:
 
 def axes(width: float = 3.7, height: float = 2.9) -> Axes:
     """Empty axes of a figure of their own, in inches; apart from pyplot, so that nothing shows itself twice."""
-    with mpl.rc_context(STYLE):
+    with isolated(STYLE):
         return Figure(figsize=(width, height), layout="constrained").add_subplot()
 
 
 def svg(ax: Axes) -> str:
     """The figure of `ax` as an SVG document whose ink follows the reader's light or dark theme."""
     buffer = io.StringIO()
-    with mpl.rc_context(STYLE):
+    with isolated(STYLE):
         ax.figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
         ax.figure.set_layout_engine("none")  # laid out once: another pass would move everything by a hair
     theme = (

@@ -68,7 +68,7 @@ def device(asked: str) -> str:
         return next(name for name, here in have.items() if here)
     if not have.get(asked, False):
         here = ", ".join(name for name, present in have.items() if present)
-        raise UserError(f"DEVICE={asked}: not to be had here; this machine has: auto, {here}")
+        raise UserError(f"device={asked!r}: not to be had here; this machine has: auto, {here}")
     return asked
 
 

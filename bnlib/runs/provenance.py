@@ -44,13 +44,14 @@ def describe(study: Study, data) -> dict[str, str]:
 
 def facts(described: dict[str, str], runs: pd.DataFrame) -> dict[str, str]:
     """Everything stated about a report's runs: what was described, and of what made each run every kind, with its count."""
-    made = {"code": "SHA-256 of the training code"}
+    called = {"code": "SHA-256 of the training code", "adopted": "training code changed since"}
     told = {}
     for column in runs.columns.drop(["run", "epochs", "digest", "configuration", "data"]):
         counts = runs[column].value_counts(sort=False)
+        counts = counts[counts.index != ""]
         several = [f"{value} ({count} run{'s' * (count > 1)})" for value, count in counts.items()]
-        told[made.get(column, column)] = counts.index[0] if len(counts) == 1 else "; ".join(several)
-    return described | {name: value for name, value in told.items() if value != "none" or name == "accelerator"}
+        told[called.get(column, column)] = counts.index[0] if list(counts) == [len(runs)] else "; ".join(several)
+    return described | {name: value for name, value in told.items() if value not in ("none", "") or name == "accelerator"}
 
 
 def stated(folder: Path) -> dict[str, str]:

@@ -56,11 +56,11 @@ def choose(name: str, root: Path | None = None) -> str:
         root: the data folder; `paths.data()` by default. `digits` needs none.
 
     Raises:
-        ValueError: unknown name.
-        UserError: files are damaged and cannot be fetched, or those of a data set asked for by name cannot be had.
+        UserError: the name is unknown, files are damaged and cannot be fetched, or those of a data set asked for by name
+            cannot be had.
     """
     if name not in (*NAMES, "auto"):
-        raise ValueError(f"unknown data set {name!r}; known: auto, {', '.join(NAMES)}")
+        raise UserError(f"dataset={name!r}: unknown data set; known: auto, {', '.join(NAMES)}; set dataset = 'mnist', say")
     if name == "digits":
         return name
     try:

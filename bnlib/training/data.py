@@ -66,8 +66,7 @@ def load(name: str, root: Path | None = None, needed: bool = True) -> Data:
         needed: False where runs that were made elsewhere may do: MNIST that cannot be had then comes without its images.
 
     Raises:
-        ValueError: unknown name.
-        UserError: the files are damaged and cannot be fetched, or they are missing and needed.
+        UserError: the name is unknown, the files are damaged and cannot be fetched, or they are missing and needed.
     """
     try:
         name = download.choose(name, root)

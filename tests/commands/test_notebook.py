@@ -1,3 +1,4 @@
+import json
 import os
 import signal
 import subprocess
@@ -7,10 +8,11 @@ import time
 import nbformat
 import psutil
 import pytest
+from IPython.core.interactiveshell import InteractiveShell
 
 from bnlib import UserError
 from bnlib.commands import notebook
-from bnlib.commands.notebook import PLAYGROUND, default_parameters, execute
+from bnlib.commands.notebook import PLAYGROUND, cells, check_parameters, default_parameters, execute
 from bnlib.page.html import Page, render
 from bnlib.system import paths
 
@@ -28,24 +30,94 @@ def test_parameters_reach_the_notebook_and_its_output_is_kept(write_notebook, tm
     ("parameters", "said"),
     [
         ({"learnin_rate": 0.1}, "has no parameter 'learnin_rate'; it has: learning_rate, seeds, dataset, fast, rates"),
-        ({"learning_rate": "banana"}, "learning_rate='banana' should be a float, like its default 0.1"),
-        ({"learning_rate": float("nan")}, "should be a float"),
-        ({"learning_rate": True}, "should be a float"),
-        ({"seeds": 1e-3}, "seeds=0.001 should be a int, like its default 3"),
-        ({"seeds": True}, "should be a int"),
-        ({"dataset": 1}, "should be a str"),
-        ({"fast": 1}, "should be a bool"),
+        ({"learning_rate": "banana"}, "learning_rate='banana' should be a finite number, like its default 0.1"),
+        ({"learning_rate": float("nan")}, "should be a finite number"),
+        ({"learning_rate": True}, "should be a finite number"),
+        ({"seeds": 1e-3}, "seeds=0.001 should be a whole number, like its default 3"),
+        ({"seeds": True}, "should be a whole number"),
+        ({"dataset": 1}, "should be text"),
+        ({"fast": 1}, "should be True or False"),
         ({"rates": 0.1}, "should be a list"),
     ],
 )
 def test_wrong_parameter_is_refused_before_the_run(parameters, said, write_notebook, tmp_path, monkeypatch):
-    monkeypatch.setattr(notebook, "_run", lambda *_: pytest.fail("it was run"))
+    monkeypatch.setattr(notebook, "_finish", lambda *_: pytest.fail("it was run"))
     output = tmp_path / "out.ipynb"
     output.write_text("as it was")
     with pytest.raises(UserError, match=r"notebook\.ipynb") as error:
         execute(write_notebook(PARAMETERS), output, parameters)
     assert said in str(error.value)
     assert output.read_text() == "as it was"
+
+
+def test_saved_whole_number_stands_for_a_rate_and_a_saved_fraction_for_no_count(write_notebook):
+    saved = write_notebook("learning_rate = 1\nseeds = 3\nepochs = 2.0\nmine = 1")
+    check_parameters(saved, {"learning_rate": 0.001, "seeds": 4, "epochs": 3})
+    check_parameters(write_notebook(PARAMETERS, name="other"), {"learning_rate": 1})
+    for wrong in ({"seeds": 2.5}, {"epochs": 2.5}, {"mine": 2.5}, {"learning_rate": True}):
+        with pytest.raises(UserError, match="should be a"):
+            check_parameters(saved, wrong)
+
+
+def test_notebook_that_was_run_and_saved_has_not_changed_but_an_edited_one_has(write_notebook):
+    path = write_notebook(PARAMETERS, "print(1)")
+    before, written = cells(path), nbformat.read(path, 4)
+    written.cells[1].outputs = [nbformat.v4.new_output("stream", text="1\n")]
+    written.cells[1].execution_count = 7
+    written.cells[1].id = "other"
+    written.cells[1].metadata["collapsed"] = True
+    written.metadata["kernelspec"]["name"] = written.metadata["language_info"] = {"name": "python", "version": "3.99"}
+    written.cells.append(nbformat.v4.new_code_cell("played()", metadata={"tags": [PLAYGROUND]}))
+    nbformat.write(written, path)
+    assert cells(path) == before
+    found = {before}
+    for change in ({"source": "print(2)"}, {"metadata": {"tags": ["hidden"]}}, {"cell_type": "markdown"}):
+        edited = nbformat.from_dict(written)
+        edited.cells[1] = nbformat.from_dict(edited.cells[1] | change)
+        path.write_text(json.dumps(edited), encoding="utf-8")
+        found.add(cells(path))
+    assert len(found) == 4
+
+
+def test_what_was_saved_is_not_taken_for_what_was_run(write_notebook, tmp_path):
+    path = write_notebook(PARAMETERS, "raise ValueError('bad luck')", "print(1)")
+    saved = nbformat.read(path, 4)
+    for number, cell in enumerate(saved.cells):
+        cell.outputs, cell.execution_count = [nbformat.v4.new_output("stream", text="old")], number
+    nbformat.write(saved, path)
+    with pytest.raises(UserError, match="bad luck"):
+        execute(path, tmp_path / "out.ipynb")
+    ran = nbformat.read(tmp_path / "out.failed.ipynb", 4)
+    assert [cell.execution_count for cell in ran.cells] == [1, 2, None, None]
+    assert "old" not in str(ran)
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong", "said"),
+    [
+        ("learning_rate", "seeds = 0", "seeds=0: should be greater than or equal to 1; set seeds = 3"),
+        ("learning_rate", "epochs = -1", "epochs=-1: should be greater than or equal to 1; set epochs = 10"),
+        ("learning_rate", "learning_rate = 0", "learning_rate=0: '0' is not a learning rate"),
+        ("learning_rate", "arms = 'none btach'", "arms='none btach': 'btach' is no norm; known: none, batch"),
+        ("learning_rate", "precision = 'fp8'", "precision='fp8': should be 'fp32' or 'bf16'"),
+        ("learning_rate", "device = 'gpu'", "device='gpu': not to be had here"),
+        ("replay", "seeds = 0", "seeds=0: should be"),
+        ("learning_rate_range", "learning_rates = '0.1 x'", "learning_rates='0.1 x': 'x' is not a learning rate"),
+        ("learning_rate_range", "dataset = 'digit'", "dataset='digit': unknown data set; known: auto, mnist"),
+    ],
+)
+def test_wrong_parameter_in_a_notebook_is_one_line_in_its_words(name, wrong, said):
+    held = next(cell for cell in nbformat.read(paths.NOTEBOOKS / f"{name}.ipynb", 4).cells if ".resolve(device)" in cell.source)
+    imports = "from bnlib.experiment import settings, studies\nfrom bnlib.training import data as datasets, hardware\n"
+    values = default_parameters(paths.NOTEBOOKS / f"{name}.ipynb")
+    shell = InteractiveShell()
+    assert shell.run_cell(imports + "\n".join(f"{key} = {value!r}" for key, value in values.items())).success
+    shell.run_cell(wrong)
+    error = shell.run_cell(held.source).error_in_exec
+    assert isinstance(error, UserError)
+    assert str(error).startswith(said)
+    assert "\n" not in str(error)
+    assert shell._format_exception_for_storage(error)["traceback"] == [str(error)]
 
 
 @pytest.mark.parametrize("source", ["x = 1 + 1", "import os", "x: int = 1\nprint(x)"])
@@ -141,7 +213,7 @@ def test_signal_leaves_no_kernel_and_no_notebook(name, write_notebook, tmp_path)
         children = []
         for _ in range(100):
             children = psutil.Process(process.pid).children(recursive=True)
-            if any("ipykernel" in " ".join(child.cmdline()) for child in children):
+            if len(children) > 1:  # the process that kernels are forked from, and one of them
                 break
             time.sleep(0.1)
         time.sleep(2)

@@ -1,12 +1,14 @@
 import xml.etree.ElementTree as ET
 from itertools import pairwise
 
+import matplotlib as mpl
 import numpy as np
 import pytest
 
 from bnlib.experiment.study import Study
-from bnlib.page import style
+from bnlib.page import figures, style
 from bnlib.page.words import minus, short, versus
+from tests.conftest import results_of
 
 SIX = ("none", "batch", "group", "batch@1", "batch@2", "batch@3")
 
@@ -98,6 +100,19 @@ def test_ink_follows_the_theme():
     assert "currentColor" in drawn
     assert drawn.count(style.INK) == 1  # in the style sheet alone
     assert "prefers-color-scheme:dark" in drawn
+
+
+def test_figures_are_the_same_whatever_a_reader_has_set(epochs):
+    def drawn():
+        results = results_of(epochs)
+        panels = figures.curves(results.study, results.study.of(epochs), "train_loss", 0.001, figures.axes())
+        return [style.svg(panels), style.svg(figures.differences(results, "train_loss_first", figures.axes()))]
+
+    plain = drawn()
+    rc = {"lines.linewidth": 9, "font.size": 20, "savefig.bbox": "tight", "axes.facecolor": "red", "lines.markersize": 20}
+    with mpl.rc_context(rc):
+        assert drawn() == plain
+        assert mpl.rcParams["lines.linewidth"] == 9  # and what the reader has set is as it was
 
 
 def test_one_pair_far_from_the_others_turns_the_axis_logarithmic():

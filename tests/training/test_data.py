@@ -62,7 +62,7 @@ def test_auto_does_not_hide_a_damaged_file(monkeypatch):
 
 
 def test_unknown_data_set_lists_the_known_ones():
-    with pytest.raises(ValueError, match="unknown data set 'foo'; known: auto, mnist, fashion_mnist, digits"):
+    with pytest.raises(UserError, match="dataset='foo': unknown data set; known: auto, mnist, fashion_mnist, digits"):
         data.load("foo")
 
 

@@ -16,7 +16,7 @@ def test_device_that_is_not_here_is_refused(monkeypatch):
     monkeypatch.setattr(hardware.torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(hardware.torch.backends.mps, "is_available", lambda: False)
     assert hardware.resolve("auto") == "cpu"
-    with pytest.raises(UserError, match="DEVICE=cuda: not to be had here; this machine has: auto, cpu"):
+    with pytest.raises(UserError, match="device='cuda': not to be had here; this machine has: auto, cpu"):
         hardware.resolve("cuda")
 
 

@@ -7,9 +7,10 @@ from bnlib.analysis.original import replay
 from bnlib.experiment.config import CHAIN, rate_name
 from bnlib.experiment.study import Study
 from bnlib.page.figures.picture import describe
-from bnlib.page.style import INK, looks
+from bnlib.page.style import INK, isolated, looks
 
 
+@isolated()
 def chain(chain_epochs: pd.DataFrame, fresh_epochs: pd.DataFrame | None, arm: str, study: Study, ax: Axes) -> Axes:
     """One arm's training loss along the chain: published points over our band, and fresh starts where we have them.
 

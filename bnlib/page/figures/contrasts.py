@@ -10,10 +10,11 @@ from bnlib.analysis.results import Contrast, Results
 from bnlib.experiment.config import rate_name
 from bnlib.experiment.outcomes import OUTCOMES
 from bnlib.page.figures.picture import describe
-from bnlib.page.style import INK, far_pairs, label_lines, lack, limits, looks, spread
+from bnlib.page.style import INK, far_pairs, isolated, label_lines, lack, limits, looks, spread
 from bnlib.page.words import in_full, minus, versus
 
 
+@isolated()
 def differences(results: Results, outcome_name: str, ax: Axes) -> Axes:
     """Each arm minus the reference at each rate: hollow points are pairs, squares their mean, bars its interval."""
     study, outcome, arms, told = results.study, OUTCOMES[outcome_name], looks(results.study), []
@@ -56,6 +57,7 @@ def threshold(results: Results, outcome_name: str) -> float | None:
     return far_pairs(np.concatenate(pairs) * OUTCOMES[outcome_name].scale)
 
 
+@isolated()
 def across_rates(results: Results, outcome_name: str, ax: Axes) -> Axes:
     """An outcome against the learning rate: each arm's mean with its 95% interval, and every seed as a small point."""
     outcome, arms, where = OUTCOMES[outcome_name], looks(results.study), np.array(results.rates)

@@ -10,15 +10,17 @@ from bnlib.analysis.results import Results
 from bnlib.experiment.config import rate_name
 from bnlib.experiment.outcomes import OUTCOMES
 from bnlib.page.figures.picture import describe
-from bnlib.page.style import label_lines, lack, legend, limits, looks
+from bnlib.page.style import isolated, label_lines, lack, legend, limits, looks
 
 
+@isolated()
 def range_loss(results: Results, ax: Axes) -> Axes:
     """Training loss of the last epoch against the learning rate: each run a point, each arm's mean a line."""
     loss = results.runs.pivot(index=["arm", "seed"], columns="learning_rate", values="train_loss_last")
     return _over_rates(results, "train_loss_last", loss, ax)
 
 
+@isolated()
 def range_accuracy(results: Results, ax: Axes) -> Axes:
     """Test accuracy after the last epoch against the learning rate; a diverged run is drawn at chance."""
     return _over_rates(results, "test_accuracy_last", thresholds.final_accuracy(results.runs), ax)
@@ -48,6 +50,7 @@ def _over_rates(results: Results, name: str, table: pd.DataFrame, ax: Axes) -> A
     return describe(ax, f"Mean {title} by learning rate: {'; '.join(told)}.")
 
 
+@isolated()
 def range_failed(results: Results, ax: Axes) -> Axes:
     """Share of runs that failed against the learning rate, with its Wilson interval."""
     arms, told = looks(results.study), []

@@ -12,10 +12,11 @@ from bnlib.analysis.statistics import mean_interval
 from bnlib.experiment.config import CLASSES, rate_name
 from bnlib.experiment.study import Study
 from bnlib.page.figures.picture import describe
-from bnlib.page.style import label_lines, lack, legend, limits, looks
+from bnlib.page.style import isolated, label_lines, lack, legend, limits, looks
 from bnlib.page.words import plural
 
 
+@isolated()
 def examples(images: np.ndarray, labels: np.ndarray, dataset: str, ax: Axes, each: int = 2) -> Axes:
     """The first `each` images (N, 1, 28, 28) of every class, a column for each class."""
     picked = [images[np.flatnonzero(labels == label)[:each], 0].reshape(-1, 28) for label in range(10)]
@@ -29,6 +30,7 @@ def examples(images: np.ndarray, labels: np.ndarray, dataset: str, ax: Axes, eac
     return describe(ax, f"{each * 10} training images, {each} of each class: {', '.join(CLASSES[dataset])}.")
 
 
+@isolated()
 def curves(study: Study, epochs: pd.DataFrame, column: str, learning_rate: float, ax: Axes) -> Axes:
     """A column of the records against the epoch: a thin line for each seed, their mean, a band for its 95% interval.
 
@@ -72,6 +74,7 @@ def curves(study: Study, epochs: pd.DataFrame, column: str, learning_rate: float
     return describe(ax, f"Line chart of {what}: {'; '.join(told) or 'no data'}.")
 
 
+@isolated()
 def survival(results: Results, outcome_name: str, learning_rate: float, ax: Axes) -> Axes:
     """Kaplan-Meier curves: the share of each arm's runs whose test accuracy has not reached a threshold yet.
 

@@ -117,8 +117,8 @@ def limits(results: Results) -> str:
     study = results.study
     seeds, dataset, other = study.seeds, DATASETS[study.held["dataset"]], "the other" if len(study.arms) == 2 else "another"
     items = [
-        f"One optimiser (Adam), one batch size, constant learning rates, {plural(study.epochs, 'epoch')}, one kind of machine, "
-        "on which all runs were made. Nothing here speaks for other networks, data or optimisers.",
+        f"One optimiser (Adam), one batch size, constant learning rates, {plural(study.epochs, 'epoch')}, and the "
+        "[machines](#tab-machines) on which the runs were made. Nothing here speaks for other networks, data or optimisers.",
         f"{plural(seeds, 'seed')} at each of {plural(len(results.rates), 'rate')}.{_few(study)} The intervals of each arm's "
         "own mean are Student's t, and can reach values that cannot occur: a loss below zero, an accuracy above 100%.",
         "Where a run failed, a mean over runs is of two kinds of runs and describes neither.",

@@ -1,6 +1,6 @@
 """The tables: one function each."""
 
-from bnlib.page.tables.arms import across, best_rates, comparison, cost, facts, networks, splits
+from bnlib.page.tables.arms import across, best_rates, comparison, cost, facts, machines, networks, splits
 from bnlib.page.tables.evidence import claims, gaps, parts, reached, steadiness, tests
 from bnlib.page.tables.studies import effects, first_losses, rates, replayed, replayed_test
 from bnlib.page.tables.table import Table
@@ -16,6 +16,7 @@ __all__ = [
     "facts",
     "first_losses",
     "gaps",
+    "machines",
     "networks",
     "parts",
     "rates",

@@ -137,3 +137,14 @@ def cost(benchmark: Benchmark | None, networks: pd.DataFrame, study: Study) -> T
 def facts(provenance: Mapping[str, str]) -> Table:
     """What the numbers hang on: versions, machine, seeds, checksums."""
     return Table("provenance", "What the runs were made with.", ["what", "value"], [[k, v] for k, v in provenance.items()])
+
+
+def machines(runs: pd.DataFrame) -> Table:
+    """How many runs were made on which machine.
+
+    Args:
+        runs: what made each, as `runs.csv` has it.
+    """
+    by = ["processor", "instruction set", "accelerator", "torch"]
+    rows = [[*map(str, kind), f"{len(its):,}"] for kind, its in runs.groupby(by, sort=False)]
+    return Table("machines", "Where the runs were made.", [*by, "runs"], rows)
