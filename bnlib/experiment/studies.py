@@ -118,7 +118,7 @@ def asked(studies: Iterable[Study]) -> dict[str, Any]:
     return found | {name: each.held[name] for name in ("precision", "device") if name in each.held}
 
 
-def not_as_asked(studies: Sequence[Study], kept: Records, runs: Iterable[Run]) -> list[str]:
+def not_as_asked(studies: Sequence[Study], kept: Records, runs: Sequence[Run]) -> list[str]:
     """What a report's records lack of its studies, and what they have besides; a line for each arm and cell, or run.
 
     Args:
@@ -131,11 +131,11 @@ def not_as_asked(studies: Sequence[Study], kept: Records, runs: Iterable[Run]) -
     by_question, lines, known = {str(run.config.changed): run for run in runs}, [], set()
     for study in studies:
         its = [by_question[str(c.changed)].first(c) for c in study.configs if str(c.changed) in by_question]
-        wanted, there = _rows(records.collect(study.name, its).epochs), _rows(kept.epochs)
+        wanted, there = set(_rows(records.collect(study.name, its).epochs)) if its else set(), _rows(kept.epochs)
         missing = study.missing(kept.epochs[[row in wanted for row in there]])
-        lines += [f"{study.title or study.name}: the records lack {line}" for line in missing]
+        lines += [f"{study.name.replace('_', ' ')}: the records lack {line}" for line in missing]
         known.update(wanted)
-    sound = {run.name for run in by_question.values()}
+    sound = {run.name for run in runs}
     besides = Counter((name, study) for name, study, *at in _rows(kept.epochs) if (name, study, *at) not in known)
     told = {(name, study): count for (name, study), count in besides.items() if name in sound}
     lines += [f"run {name} has rows that study {study!r} does not ask for: {count}" for (name, study), count in told.items()]
