@@ -1,107 +1,211 @@
-"""`make verify`: some of a report's runs are done anew, without the store, and compared with what the report has."""
+"""`make verify`: is a report what its runs give? Its records are held against what was asked and against themselves, what
+follows from them is made anew and compared, and some of its runs are done anew, without the store.
+"""
 
 import random
 import sys
 import tempfile
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pandas as pd
 
 from bnlib import UserError, commands
-from bnlib.experiment import records, settings
-from bnlib.experiment.config import RunConfig, rate_name
-from bnlib.experiment.records import MEASURED, Records
+from bnlib.commands.adopt import differences, told
+from bnlib.commands.report import recompute
+from bnlib.commands.report.recompute import Standing
+from bnlib.experiment import records, settings, studies
+from bnlib.experiment.config import RunConfig
+from bnlib.experiment.records import MEASURED, Run
 from bnlib.page.words import plural
-from bnlib.runs import cluster, provenance, store
+from bnlib.runs import cluster, environment, store
 from bnlib.runs.pool import run_all
-from bnlib.system import download, paths
-from bnlib.training import data, hardware
+from bnlib.system import files, paths
+from bnlib.training import data as datasets
+from bnlib.training.data import Data
 
 SAMPLE = 1  # runs of each arm
+UNCHECKED = 2  # the exit status where nothing is wrong, but not everything could be checked
 
 
-def sample(kept: Records, count: int, rng: random.Random) -> dict[RunConfig, pd.Series]:
-    """`count` runs of each norm, or all where there are fewer, drawn from those that start afresh.
+class Findings:
+    """What is wrong and what could not be checked, each said as it is found."""
 
-    Returns:
-        For each configuration, as many epochs as the records have, on the device that this machine has: its row of `runs.csv`.
-    """
-    epochs = kept.epochs.groupby("run").epoch.max()
-    configs = [RunConfig.model_validate_json(text) for text in kept.runs.configuration]
-    by_norm: dict[str, list[tuple[RunConfig, pd.Series]]] = {}
-    for config, (_, row) in zip(configs, kept.runs.iterrows(), strict=True):
-        if not config.later_rates:
-            update = {"epochs": int(epochs[row.run]), "device": _device(config.device)}
-            by_norm.setdefault(config.norm, []).append((config.model_copy(update=update), row))
-    return dict(pair for runs in by_norm.values() for pair in rng.sample(runs, min(count, len(runs))))
+    def __init__(self) -> None:
+        self.wrong, self.unchecked = 0, 0
 
+    def say_wrong(self, line: str) -> None:
+        self.wrong += 1
+        print(f"  WRONG {line}", flush=True)
 
-def _device(device: str) -> str:
-    """The device of the report's runs or, where this machine has none, the one it has."""
-    try:
-        return environment.device(device)
-    except UserError:
-        return environment.device("auto")
+    def say_unchecked(self, line: str) -> None:
+        self.unchecked += 1
+        print(f"  NOT CHECKED {line}", flush=True)
+
+    def say(self, name: str, difference: str) -> None:
+        """Says of one file whether it is as recomputed."""
+        self.say_wrong(f"{name}: {difference}") if difference else print(f"  {name}: as recomputed", flush=True)
 
 
-def differences(kept: pd.DataFrame, anew: pd.DataFrame) -> pd.Series:
-    """The largest difference in each measurement between two records of one run; all zero only where the bits agree."""
-    if len(kept) != len(anew):
-        return pd.Series(float("inf"), MEASURED)  # one of them diverged earlier
-    a, b = (table.sort_values("epoch")[MEASURED].astype(float).reset_index(drop=True) for table in (kept, anew))
-    return (a - b).abs().mask((a == b) | (a.isna() & b.isna()), 0.0).fillna(float("inf")).max()
+def verify(count: int, findings: Findings) -> bool:
+    """Checks a report, the cheap things first; says what came of each, and returns whether nothing is wrong.
 
-
-def changed(config: RunConfig, row: pd.Series) -> list[str]:
-    """What is other here than where a run was made, of what decides its bits; a line for each."""
-    (recipe,) = store.recipes([config], row.data)
-    lines = [f"{name}: {here} here, {row.get(name)} there" for name, here in recipe.machine.items() if row.get(name) != here]
-    lines += ["the training code"] * (recipe.made_by["code"] != row.code)
-    was = RunConfig.model_validate_json(row.configuration).device
-    return lines if was == "cpu" else [*lines, f"device: {was}, for which no bits are promised"]
-
-
-def verify(count: int) -> bool:
-    """Does runs anew, says what came of it, and returns whether that is as it should be.
-
-    Bits that differ are as they should be only where the processor, torch or the code does.
+    Bits of a run done anew that differ are wrong only where neither the processor, nor torch, nor the code does.
 
     Raises:
         UserError: there is no report on the data set, or its data are other ones.
     """
-    folder = paths.report(download.choose(settings.read().dataset)) / "data"
-    kept = records.load(folder)
-    loaded = data.load(kept.epochs.dataset.iloc[0])
-    if loaded.checksum != provenance.load(folder)["SHA-256 of the data"]:
-        raise UserError(f"the files of {loaded.name} are not those of the report in {folder.parent}")
+    folder = paths.report(_dataset())
+    if not (folder / "data").is_dir():
+        raise UserError(f"no records at {folder / 'data'}; run `make report` first, with DATASET if need be")
+    print(f"Holding {files.shown(folder)} against its own records", flush=True)
+    standing = _standing(folder, findings)
+    data = datasets.load(folder.name, needed=False)
+    if standing and not findings.wrong:
+        _follows(standing, data, findings)
+    elif findings.wrong:
+        findings.say_unchecked("what follows from the records: they are to be mended first (`make report` does it)")
+    if standing and standing.runs:
+        _done_anew(standing, data, count, findings)
+    if findings.wrong:
+        print(f"{plural(findings.wrong, 'thing')} in {files.shown(folder)} {'is' if findings.wrong == 1 else 'are'} wrong.")
+    return not findings.wrong
+
+
+def _dataset() -> str:
+    """Whose report: it can be checked without the images, so `auto` is MNIST wherever there is a report on it."""
+    asked = settings.read().dataset
+    if asked != "auto":
+        return asked
+    return next((name for name in ("mnist", "digits") if (paths.report(name) / "data").is_dir()), "digits")
+
+
+# Records, against what was asked and against themselves
+
+
+def _standing(folder: Path, findings: Findings) -> Standing | None:
+    """The report, from its sound runs; None where a file cannot be read."""
+    found = []
+    for read in (records.load, studies.load, recompute.facts):
+        try:
+            found.append(read(folder / "data"))
+        except UserError as error:
+            findings.say_wrong(str(error))
+        except (OSError, ValueError) as error:
+            findings.say_wrong(f"{folder / 'data/studies.json'} cannot be read: {' '.join(str(error).split())}")
+    if len(found) < 3:
+        return None
+    kept, asked, facts = found
+    runs, refused = records.taken(kept)
+    for name, problem in refused.items():
+        findings.say_wrong(f"run {name} {problem}")
+    for line in studies.not_as_asked(asked, kept, runs):
+        findings.say_wrong(line)
+    if not findings.wrong:
+        print(
+            f"  records: {plural(len(runs), 'run')} as they were written, all that was asked for and nothing else", flush=True
+        )
+    return Standing(folder, asked, runs, facts)
+
+
+# What follows from them
+
+
+def _follows(standing: Standing, data: Data, findings: Findings) -> None:
+    with tempfile.TemporaryDirectory(prefix="bnlib-") as scratch:
+        for name, difference in recompute.tables(standing, data, Path(scratch) / "tables"):
+            findings.say(name, difference)
+        try:
+            anew = recompute.pages(standing, data, Path(scratch) / "pages")
+        except UserError as error:
+            findings.say_unchecked(f"the pages: {error}")
+            return
+        for name, difference in recompute.shown(standing, data, anew):
+            findings.say(name, difference)
+    if not standing.is_drawn_here:
+        print("  Other versions than here made the pages: their words were compared, and not their figures.")
+    if not recompute.shows_images(standing, data):
+        print("  The data set's images are not here, or were not there: they were not compared.")
+
+
+# Runs
+
+
+def sample(runs: Iterable[Run], count: int, rng: random.Random) -> list[Run]:
+    """`count` runs of each norm, or all where there are fewer, drawn from those that start afresh."""
+    by_norm: dict[str, list[Run]] = {}
+    for run in runs:
+        if not run.config.later_rates:
+            by_norm.setdefault(run.config.norm, []).append(run)
+    return [run for its in by_norm.values() for run in rng.sample(its, min(count, len(its)))]
+
+
+def _done_anew(standing: Standing, data: Data, count: int, findings: Findings) -> None:
+    other = any(run.made_by["data"] != data.fingerprint for run in standing.runs)
+    if other or standing.facts.get("SHA-256 of the data") != data.checksum:
+        raise UserError(f"the files of {data.name} are not those of the report in {standing.folder}")
+    if not data.here:
+        findings.say_unchecked(f"runs done anew: the images of {data.name} are neither here nor to be had")
+        return
     seed = settings.count("VERIFY_SEED", random.randrange(1, 10**6))
-    drawn = sample(kept, count, random.Random(seed))
-    print(f"Doing {plural(len(drawn), 'run')} of {folder.parent} anew (VERIFY_SEED={seed})", flush=True)
+    drawn = sample(standing.runs, count, random.Random(seed))
+    print(f"Doing {plural(len(drawn), 'run')} of {standing.folder} anew (VERIFY_SEED={seed})", flush=True)
     with tempfile.TemporaryDirectory(prefix="bnlib-") as empty, paths.variables({"BNLIB_CACHE": empty, cluster.VARIABLE: ""}):
-        anew = run_all(list(drawn), loaded)
-    found = [_compare(run, kept, drawn[run.config].run) for run in anew]
-    other = list(dict.fromkeys(line for config, row in drawn.items() for line in changed(config, row)))
-    return _say(pd.DataFrame(found), other, folder)
+        found = done_anew(drawn, data)
+    explained = list(dict.fromkeys(line for run in drawn for line in changed(run)))
+    if not _say(found, explained, standing.folder / "data"):
+        findings.wrong += 1
 
 
-def _compare(run: records.Run, kept: Records, name: str) -> pd.Series:
-    """The differences of one run to the report's records."""
-    mine = records.collect("", [run]).epochs
-    its = kept.epochs[kept.epochs.run == name].drop_duplicates("epoch")  # a run can be of several studies
-    found = differences(its, mine)
-    config = run.config
-    told = f"{config.norm}, learning rate {rate_name(config.learning_rate)}, seed {config.seed}"
-    print(f"  {told}, {plural(config.epochs, 'epoch')}: {'other numbers' if found.any() else 'the same bits'}")
-    return found
+def done_anew(runs: Sequence[Run], data: Data) -> pd.DataFrame:
+    """Does runs anew, for as many epochs as they have, and says of each whether the bits agree; the differences, a row each."""
+    found = []
+    for kept, anew in zip(runs, run_all([_here(run) for run in runs], data, anew=True), strict=True):
+        other = differences(kept, anew)
+        found.append(largest(kept, anew) if other else dict.fromkeys(MEASURED, 0.0))
+        told_of = f"{told(kept.config)}, {plural(len(kept.epochs), 'epoch')}"
+        print(f"  {told_of}: {f'other numbers ({other[0]})' if other else 'the same bits'}", flush=True)
+    return pd.DataFrame(found)
+
+
+def _here(run: Run) -> RunConfig:
+    """The configuration of a run on its device or, where this machine has none, on the one that it has."""
+    try:
+        device = environment.device(run.config.device)
+    except UserError:
+        device = environment.device("auto")
+    # The epochs of a chain are those at each rate, which its configuration has.
+    update = {"device": device} | ({} if run.config.later_rates else {"epochs": len(run.epochs)})
+    return run.config.model_copy(update=update)
+
+
+def largest(kept: Run, anew: Run) -> dict[str, float]:
+    """The largest difference in each measurement between two records of one run that differ."""
+    if len(kept.epochs) != len(anew.epochs):
+        return dict.fromkeys(MEASURED, float("inf"))  # one of them diverged earlier
+    a, b = (
+        pd.DataFrame([[getattr(e, name) for name in MEASURED] for e in run.epochs], columns=MEASURED) for run in (kept, anew)
+    )
+    # What the records have no number of was not measured then.
+    return (a - b).abs().mask((a == b) | a.isna(), 0.0).fillna(float("inf")).max().to_dict()
+
+
+def changed(run: Run) -> list[str]:
+    """What is other here than where a run was made, of what decides its bits; a line for each."""
+    (recipe,) = store.recipes([_here(run)], run.made_by["data"])
+    there = run.made_by.get
+    lines = [f"{name}: {here} here, {there(name)} there" for name, here in recipe.machine.items() if there(name) != here]
+    lines += ["the training code"] * (recipe.made_by["code"] != there("code"))
+    return lines if run.config.device == "cpu" else [*lines, f"device: {run.config.device}, for which no bits are promised"]
 
 
 def _say(found: pd.DataFrame, other: list[str], folder: Path) -> bool:
-    same, runs = not found.to_numpy().any(), plural(len(found), "run")
-    if same:
+    differ, runs = found.any(axis=1).sum(), plural(len(found), "run")
+    if not differ:
         print(f"All bits agree, in {runs}.")
         return True
-    largest = ", ".join(f"{value:.2g} in {name.replace('_', ' ')}" for name, value in found.max().items())
-    print(f"{(found > 0).any(axis=1).sum()} of {runs} differ; at most by {largest}.")
+    amounts = ", ".join(f"{value:.2g} in {name.replace('_', ' ')}" for name, value in found.max().items())
+    print(f"{differ} of {runs} differ; at most by {amounts}.")
     if other:
         print("\n".join(["That is to be expected here, where other things differ too:", *other]))
     else:
@@ -110,8 +214,14 @@ def _say(found: pd.DataFrame, other: list[str], folder: Path) -> bool:
 
 
 def main() -> int:
-    """`python -m bnlib.commands.verify`; VERIFY says how many runs of each arm; returns the exit status."""
-    return commands.run(lambda: verify(settings.count("VERIFY", SAMPLE)), "interrupted")
+    """`python -m bnlib.commands.verify`; VERIFY says how many runs of each arm.
+
+    Returns:
+        The exit status: 0 where all is well, 1 where anything is wrong, 2 where nothing is but not all could be checked.
+    """
+    findings = Findings()
+    status = commands.run(lambda: verify(settings.count("VERIFY", SAMPLE), findings), "interrupted")
+    return UNCHECKED if status == 0 and findings.unchecked else status
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ COLUMNS = {
 }
 LARGEST_LOSS = float(np.finfo(np.float32).max)  # that a network can have
 TEXT = ("run", "study", "dataset", "network", "norm", "activation", "optimizer")  # columns that are never read as numbers
+KINDS = dict.fromkeys(TEXT, str) | dict.fromkeys(("warmup", "batch_size", "seed", "epoch"), int) | {"classes": "Int64"}
 
 
 @dataclass(frozen=True)
@@ -126,9 +127,9 @@ def taken(records: Records) -> tuple[list[Run], dict[str, str]]:
             if len(rows) > 1:
                 raise ValueError("stands in runs.csv twice")
             runs.append(_run(rows.iloc[0], epochs.get(name), timing.get(name)))
-        except (ValueError, TypeError) as error:  # a TypeError where text stands for a number
+        except ValueError as error:
             refused[name] = str(error)
-    return runs, refused | dict.fromkeys(set(epochs) - set(records.runs.run), "is not in runs.csv")
+    return runs, refused | dict.fromkeys({**epochs, **timing}.keys() - set(records.runs.run), "is not in runs.csv")
 
 
 def _run(said: pd.Series, rows: pd.DataFrame | None, timing: pd.DataFrame | None) -> Run:
@@ -146,7 +147,11 @@ def _run(said: pd.Series, rows: pd.DataFrame | None, timing: pd.DataFrame | None
     made_by = {name: value for name, value in said.items() if name not in (*COLUMNS["runs"][:4], "adopted")}
     seconds = {(row.learning_rate, row.epoch): row.train_seconds for row in timing.itertuples()}
     measured: dict[int, Epoch] = {}
-    for _, mine in rows.groupby("study", sort=False):
+    if any(table.duplicated(["study", "learning_rate", "epoch"]).any() for table in (rows, timing)):
+        raise ValueError("has an epoch twice")
+    if len(timing) != len(rows) or not timing.train_seconds.between(0, LARGEST_LOSS).all():
+        raise ValueError("has times that no run can have taken")
+    for _, mine in rows.groupby("study", sort=False, dropna=False):
         for row in mine.itertuples():
             if any(getattr(row, f) != getattr(config, f) for f in ("dataset", "seed", *FACTORS) if f != "learning_rate"):
                 raise ValueError("has rows of another configuration")
@@ -159,8 +164,6 @@ def _run(said: pd.Series, rows: pd.DataFrame | None, timing: pd.DataFrame | None
             if repr(_measured(measured.get(number, epoch))) != repr(_measured(epoch)):
                 raise ValueError(f"has two kinds of epoch {number}")
             measured[number] = epoch
-        if mine.duplicated(["learning_rate", "epoch"]).any():
-            raise ValueError("has an epoch twice")
     epochs = tuple(measured[number] for number in sorted(measured))
     _check(epochs)
     if str(len(epochs)) != said.epochs or _digest(epochs) != said.digest:
@@ -225,22 +228,19 @@ def load(folder: Path) -> Records:
     tables = []
     for name, columns in COLUMNS.items():
         path = folder / f"{name}.csv"
-        if not path.is_file():
+        if not path.exists():
             raise UserError(f"no records at {path}; run `make report` first, with DATASET if need be")
         try:
             # "none" is a norm, and no missing value; what has no number is an empty field.
-            types = dict.fromkeys(TEXT, str) if name != "runs" else str
-            absent = {} if name == "runs" else _numbers(columns)
-            table = pd.read_csv(path, dtype=types, keep_default_na=False, na_values=absent)
-        except ValueError as error:  # nothing in it, or no table
+            numbers = [column for column in columns if column not in TEXT] if name != "runs" else []
+            types = dict.fromkeys(numbers, float) | KINDS if numbers else str
+            table = pd.read_csv(path, dtype=types, keep_default_na=False, na_values={column: [""] for column in numbers})
+        except (ValueError, TypeError, IsADirectoryError) as error:  # nothing in it, no table, or text for a number
             raise UserError(f"{path} is not a table of records: {error}") from error
-        for factor in set(FACTORS) & set(columns) - set(table.columns):  # none when these were written: then at its default
+        # A factor that was none when these were written is at its default; a learning rate always was one.
+        for factor in set(FACTORS) - {"learning_rate"} & set(columns) - set(table.columns):
             table[factor] = RunConfig.model_fields[factor].default
         if not set(columns) <= set(table.columns) or table.empty:
             raise UserError(f"{path} is not a table of records: its columns should be {','.join(columns)}")
-        tables.append(_whole(table if name == "runs" else table[columns]))
+        tables.append(table if name == "runs" else table[columns])
     return Records(*tables)
-
-
-def _numbers(columns: list[str]) -> dict[str, list[str]]:
-    return {column: [""] for column in columns if column not in TEXT}

@@ -1,14 +1,18 @@
 """The studies of the report: the one place to add another."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from pydantic import TypeAdapter, ValidationError
 
 from bnlib import UserError
+from bnlib.experiment import records
 from bnlib.experiment import settings as checks
 from bnlib.experiment.config import CHAIN, rate_name
+from bnlib.experiment.records import Records, Run
 from bnlib.experiment.settings import Settings
 from bnlib.experiment.study import Study
 from bnlib.system import files
@@ -112,6 +116,35 @@ def asked(studies: Iterable[Study]) -> dict[str, Any]:
     found = {"learning_rates": each.rates, "range_rates": span.rates, "arms": each.factors["norm"], "seeds": each.seeds}
     found |= {"study_seeds": span.seeds, "epochs": each.epochs}
     return found | {name: each.held[name] for name in ("precision", "device") if name in each.held}
+
+
+def not_as_asked(studies: Sequence[Study], kept: Records, runs: Sequence[Run]) -> list[str]:
+    """What a report's records lack of its studies, and what they have besides; a line for each arm and cell, or run.
+
+    Args:
+        runs: the sound ones that the records hold (`records.taken`); no others count, nor are others named.
+    """
+    try:
+        asked(studies)
+    except KeyError as error:
+        return [f"studies.json lacks the study {error}"]
+    by_question, lines, known = {str(run.config.changed): run for run in runs}, [], set()
+    for study in studies:
+        its = [by_question[str(c.changed)].first(c) for c in study.configs if str(c.changed) in by_question]
+        wanted, there = set(_rows(records.collect(study.name, its).epochs)) if its else set(), _rows(kept.epochs)
+        missing = study.missing(kept.epochs[[row in wanted for row in there]])
+        lines += [f"{study.name.replace('_', ' ')}: the records lack {line}" for line in missing]
+        known.update(wanted)
+    sound = {run.name for run in runs}
+    besides = Counter((name, study) for name, study, *at in _rows(kept.epochs) if (name, study, *at) not in known)
+    told = {(name, study): count for (name, study), count in besides.items() if name in sound}
+    lines += [f"run {name} has rows that study {study!r} does not ask for: {count}" for (name, study), count in told.items()]
+    silent = sound - {name for name, *_ in known} - {name for name, _ in told}
+    return lines + [f"run {name} is asked for by no study" for name in sorted(silent)]
+
+
+def _rows(epochs: pd.DataFrame) -> list[tuple]:
+    return list(zip(epochs.run, epochs.study, epochs.learning_rate, epochs.epoch, strict=True))
 
 
 def save(studies: list[Study], folder: Path) -> None:

@@ -20,7 +20,7 @@ RUNS = ("experiment", "training", "runs", "system")  # wings on which runs can h
 # Modules on which nothing in an executed notebook hangs: a change of theirs runs none again.
 APART = {
     *(f"commands/{name}.py" for name in ("__init__", "adopt", "bench", "reproduce", "verify")),
-    *("commands/report/__main__.py", "commands/report/steps.py", "commands/report/pages.py"),
+    *(f"commands/report/{name}.py" for name in ("__main__", "compare", "pages", "recompute", "steps")),
     *("page/html.py", "runs/cluster.py", "runs/progress.py", "system/signals.py", "system/litter.py", "training/plain_loop.py"),
 }
 FELL_BACK = (
@@ -140,7 +140,7 @@ class Report:
     def _values(self, study: Study) -> dict:
         """The parameters with which a study's notebook makes that very study."""
         values = {"dataset": self.dataset, "fell_back": self.fell_back, "seeds": study.seeds, "epochs": study.epochs}
-        values |= {"precision": self.settings.precision, "device": self.settings.device}
+        values |= {"precision": self.settings.precision, "device": study.held["device"]}  # what `auto` stood for
         if study.rates:  # else its arms and rates are the original's
             values["arms"] = " ".join(self.settings.arms)
             rates = {"learning_rates": " ".join(map(rate_name, study.rates))}
