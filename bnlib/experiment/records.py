@@ -143,7 +143,8 @@ def _run(said: pd.Series, rows: pd.DataFrame | None, timing: pd.DataFrame | None
         config = RunConfig.model_validate_json(said.configuration)
     except ValueError:
         raise ValueError("has no configuration that can be read") from None
-    made_by = {name: value for name, value in said.items() if name not in (*COLUMNS["runs"][:4], "adopted")}
+    apart = (*COLUMNS["runs"][:4], "adopted")
+    made_by = {name: value for name, value in said.items() if name not in apart and value != ""}  # none of what others say
     seconds = {(row.learning_rate, row.epoch): row.train_seconds for row in timing.itertuples()}
     measured: dict[int, Epoch] = {}
     for _, mine in rows.groupby("study", sort=False):
@@ -155,7 +156,7 @@ def _run(said: pd.Series, rows: pd.DataFrame | None, timing: pd.DataFrame | None
                 raise ValueError("has rows at another learning rate")
             number = rates.index(row.learning_rate) * config.epochs + int(row.epoch)
             values = (np.nan if pd.isna(value) else float(value) for value in (getattr(row, name) for name in MEASURED))
-            epoch = Epoch(number, *values, float(seconds.get((row.learning_rate, row.epoch), np.nan)))
+            epoch = Epoch(number, *values, float(seconds.get((row.learning_rate, int(row.epoch)), np.nan)))
             if repr(_measured(measured.get(number, epoch))) != repr(_measured(epoch)):
                 raise ValueError(f"has two kinds of epoch {number}")
             measured[number] = epoch
@@ -163,7 +164,7 @@ def _run(said: pd.Series, rows: pd.DataFrame | None, timing: pd.DataFrame | None
             raise ValueError("has an epoch twice")
     epochs = tuple(measured[number] for number in sorted(measured))
     _check(epochs)
-    if str(len(epochs)) != said.epochs or _digest(epochs) != said.digest:
+    if str(len(epochs)) != str(said.epochs) or _digest(epochs) != said.digest:
         raise ValueError("has numbers that were changed")
     run = Run(config, epochs, made_by, said.get("adopted", ""))
     if run.name != said.run:
@@ -231,14 +232,14 @@ def load(folder: Path) -> Records:
             # "none" is a norm, and no missing value; what has no number is an empty field.
             types = dict.fromkeys(TEXT, str) if name != "runs" else str
             absent = {} if name == "runs" else _numbers(columns)
-            table = pd.read_csv(path, dtype=types, keep_default_na=False, na_values=absent)
+            table = _whole(pd.read_csv(path, dtype=types, keep_default_na=False, na_values=absent))
         except ValueError as error:  # nothing in it, or no table
             raise UserError(f"{path} is not a table of records: {error}") from error
         for factor in set(FACTORS) & set(columns) - set(table.columns):  # none when these were written: then at its default
             table[factor] = RunConfig.model_fields[factor].default
         if not set(columns) <= set(table.columns) or table.empty:
             raise UserError(f"{path} is not a table of records: its columns should be {','.join(columns)}")
-        tables.append(_whole(table if name == "runs" else table[columns]))
+        tables.append(table if name == "runs" else table[columns])
     return Records(*tables)
 
 
