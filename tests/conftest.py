@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 from bnlib.system import files, paths
@@ -45,9 +46,10 @@ import pytest  # noqa: E402
 import torch  # noqa: E402
 
 from bnlib.analysis import contrasts  # noqa: E402
-from bnlib.experiment.config import LEVELS  # noqa: E402
+from bnlib.experiment.config import LEVELS, RunConfig  # noqa: E402
 from bnlib.experiment.records import COLUMNS  # noqa: E402
 from bnlib.experiment.study import Study  # noqa: E402
+from bnlib.training import loop  # noqa: E402
 from bnlib.training.data import Data, Split  # noqa: E402
 
 CHANCE = 0.1  # the test accuracy of a network that predicts one class
@@ -63,7 +65,7 @@ def places(monkeypatch, tmp_path):
 
 @pytest.fixture
 def tiny_data():
-    """250 training and 130 test images of noise, each marked by a bright square at a place of its class: soon learned."""
+    """250 training and 130 test images of noise as arrays, each marked by a bright square at a place of its class: soon learned."""
     rng = torch.Generator().manual_seed(0)
 
     def split(n: int) -> Split:
@@ -75,6 +77,13 @@ def tiny_data():
         return Split(images.numpy(), labels.numpy())
 
     return Data("digits", split(250), split(130), checksum="0" * 64)
+
+
+@pytest.fixture
+def tensors(tiny_data):
+    """`tiny_data` as a run on the CPU has them."""
+    config = RunConfig(dataset=tiny_data.name, seed=0, learning_rate=0.001)
+    return replace(tiny_data, **{name: loop.to_device(getattr(tiny_data, name), config) for name in ("train", "test")})
 
 
 def make_epochs(losses: dict, dataset: str = "mnist", study: str = "learning_rate", classes: int | None = None) -> pd.DataFrame:

@@ -51,7 +51,8 @@ def differences(kept: Run, anew: Run) -> list[str]:
         f"{name.replace('_', ' ')} of epoch {a.epoch}: {getattr(b, name)!r}, not {getattr(a, name)!r}"
         for a, b in pairs
         for name in records.MEASURED
-        if repr(float(getattr(a, name))) != repr(float(getattr(b, name))) and (a.diverged or getattr(a, name) == getattr(a, name))
+        if repr(float(getattr(a, name))) != repr(float(getattr(b, name)))
+        and (a.diverged or getattr(a, name) == getattr(a, name))
     ]
 
 
@@ -85,8 +86,7 @@ def adopt(count: int) -> bool:
     adopted = [_renamed(run, recipe, len(tried)) for run, recipe in zip(runs, recipes, strict=True)]
     _save(kept, dict(zip((run.name for run in runs), adopted, strict=True)), folder)
     stored = sum(
-        store.rename(records.full_name(run.config, run.made_by), recipe)
-        for run, recipe in zip(runs, recipes, strict=True)
+        store.rename(records.full_name(run.config, run.made_by), recipe) for run, recipe in zip(runs, recipes, strict=True)
     )
     print(f"All bits agree: {plural(len(runs), 'run')} and the weights of {stored} are of this code now.")
     return True

@@ -144,7 +144,8 @@ def _run(said: pd.Series, rows: pd.DataFrame | None, timing: pd.DataFrame | None
         config = RunConfig.model_validate_json(said.configuration)
     except ValueError:
         raise ValueError("has no configuration that can be read") from None
-    made_by = {name: value for name, value in said.items() if name not in (*COLUMNS["runs"][:4], "adopted")}
+    apart = (*COLUMNS["runs"][:4], "adopted")
+    made_by = {name: value for name, value in said.items() if name not in apart and value != ""}  # none of what others say
     seconds = {(row.learning_rate, row.epoch): row.train_seconds for row in timing.itertuples()}
     measured: dict[int, Epoch] = {}
     if any(table.duplicated(["study", "learning_rate", "epoch"]).any() for table in (rows, timing)):
@@ -160,13 +161,13 @@ def _run(said: pd.Series, rows: pd.DataFrame | None, timing: pd.DataFrame | None
                 raise ValueError("has rows at another learning rate")
             number = rates.index(row.learning_rate) * config.epochs + int(row.epoch)
             values = (np.nan if pd.isna(value) else float(value) for value in (getattr(row, name) for name in MEASURED))
-            epoch = Epoch(number, *values, float(seconds.get((row.learning_rate, row.epoch), np.nan)))
+            epoch = Epoch(number, *values, float(seconds.get((row.learning_rate, int(row.epoch)), np.nan)))
             if repr(_measured(measured.get(number, epoch))) != repr(_measured(epoch)):
                 raise ValueError(f"has two kinds of epoch {number}")
             measured[number] = epoch
     epochs = tuple(measured[number] for number in sorted(measured))
     _check(epochs)
-    if str(len(epochs)) != said.epochs or _digest(epochs) != said.digest:
+    if str(len(epochs)) != str(said.epochs) or _digest(epochs) != said.digest:
         raise ValueError("has numbers that were changed")
     run = Run(config, epochs, made_by, said.get("adopted", ""))
     if run.name != said.run:

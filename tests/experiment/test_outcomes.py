@@ -69,10 +69,31 @@ def test_low_accuracy_with_several_classes_is_no_failure(accuracy):
     assert not failed(run((2.3, accuracy), classes=4))
 
 
+def unknown(accuracy: float, dataset: str = "mnist") -> pd.DataFrame:
+    """A run of which it was not recorded how many classes it predicted."""
+    return make_epochs({ONE: {0: [(2.3, accuracy)]}}, dataset=dataset).assign(classes=pd.array([pd.NA], dtype="Int64"))
+
+
+@pytest.mark.parametrize(
+    ("dataset", "count", "of"),
+    [("mnist", 980, 10_000), ("mnist", 1135, 10_000), ("fashion_mnist", 1000, 10_000), ("digits", 37, 360)],
+)
+def test_where_classes_were_not_recorded_the_share_of_one_class_is_a_failure(dataset, count, of):
+    assert failed(unknown(count / of, dataset))
+    assert not failed(unknown((count + 0.5) / of, dataset))
+    # Where they were, they alone count.
+    assert not failed(unknown(count / of, dataset).assign(classes=pd.array([2], dtype="Int64")))
+
+
+def test_share_of_a_class_is_that_of_the_run_s_own_data():
+    assert not failed(unknown(0.1, "mnist"))
+    assert failed(unknown(0.1, "fashion_mnist"))
+    assert not failed(unknown(0.1135, "digits"))
+
+
 def test_classes_that_were_not_recorded_alone_are_no_failure():
-    unknown = run((2.3, 0.1)).assign(classes=pd.array([pd.NA], dtype="Int64"))
-    assert not failed(unknown)
-    assert failed(unknown.assign(train_loss=np.nan))
+    assert not failed(unknown(0.9))
+    assert failed(unknown(0.9).assign(train_loss=np.nan))
 
 
 def test_only_the_last_epoch_says_whether_a_run_failed():

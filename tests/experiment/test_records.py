@@ -8,7 +8,10 @@ from bnlib.experiment.config import LEVELS, RunConfig
 from bnlib.experiment.records import Epoch, Run
 
 
-def run(norm="none", seed=0, losses=(0.3, 0.2), name="", made_by=None, **fields) -> Run:
+MADE_BY = {"data": "d" * 64, "code": "c" * 64, "torch": "2", "accelerator": "none"}
+
+
+def run(norm="none", seed=0, losses=(0.3, 0.2), made_by=None, **fields) -> Run:
     """A run with these training losses; where one is not finite, nothing was measured."""
     fields = {"dataset": "digits", "learning_rate": 0.001, "epochs": 2} | fields
     config = RunConfig(norm=norm, seed=seed, **fields)
@@ -16,7 +19,13 @@ def run(norm="none", seed=0, losses=(0.3, 0.2), name="", made_by=None, **fields)
         Epoch(i, loss, *((0.5, loss, 0.25, 7) if np.isfinite(loss) else (np.nan,) * 4), 1.23456)
         for i, loss in enumerate(losses, start=1)
     ]
-    return Run(config, name or f"{norm}-{seed}", tuple(epochs), made_by or {"torch": "2", "accelerator": "none"})
+    return Run(config, tuple(epochs), made_by or MADE_BY)
+
+
+def named(table: pd.DataFrame) -> list[str]:
+    """What its runs are, for their names: `none-0` is the one without a norm of seed 0."""
+    known = {run(norm, seed).name: f"{norm}-{seed}" for norm in ("none", "batch") for seed in (0, 1)}
+    return table.run.map(known).tolist()
 
 
 def collect(*runs: Run, study: str = "learning_rate") -> records.Records:
@@ -27,7 +36,7 @@ def test_one_row_for_each_epoch_of_each_run():
     table = collect(run(), run("batch", losses=(0.2, np.nan))).epochs
     header = "run,study,dataset,network,norm,activation,optimizer,warmup,batch_size,learning_rate,seed,epoch,"
     assert ",".join(table.columns) == header + "train_loss,train_accuracy,test_loss,test_accuracy,classes"
-    assert table.run.tolist() == ["none-0"] * 2 + ["batch-0"] * 2
+    assert named(table) == ["none-0"] * 2 + ["batch-0"] * 2
     assert set(table.study) == {"learning_rate"}
     assert table.train_loss.tolist()[:3] == [0.3, 0.2, 0.2]
     assert table.classes.tolist() == [7, 7, 7, pd.NA]
@@ -46,7 +55,7 @@ def test_order_does_not_depend_on_what_finished_first():
     for there, here in zip(forward, backward, strict=True):
         pd.testing.assert_frame_equal(there, here)
     assert forward.epochs.norm.tolist() == ["none", "none", "batch"]
-    assert forward.runs.run.tolist() == ["none-0", "none-1", "batch-0"]
+    assert named(forward.runs) == ["none-0", "none-1", "batch-0"]
 
 
 def test_norms_come_in_the_order_of_their_names_and_a_notebook_s_own_last(monkeypatch):
@@ -69,7 +78,7 @@ def test_chain_counts_epochs_from_one_again_at_each_rate():
 def test_saved_records_read_back_exactly(tmp_path):
     thirds, far = (
         run(losses=(1 / 3, np.nan)),
-        run("batch", losses=(1e-17, 0.1 + 0.2), made_by={"torch": "2.10", "switches": "none"}),
+        run("batch", losses=(1e-17, 0.1 + 0.2), made_by=MADE_BY | {"torch": "2.10", "switches": "none"}),
     )
     saved = collect(thirds, far)
     records.save(saved, tmp_path)
@@ -86,7 +95,7 @@ def test_none_is_a_norm_and_no_missing_value(tmp_path):
 
 
 def test_name_of_digits_alone_stays_text(tmp_path):
-    records.save(collect(run(name="0012"), study="7"), tmp_path)
+    records.save(records.Records(*(table.assign(run="0012") for table in collect(run(), study="7"))), tmp_path)
     loaded = records.load(tmp_path)
     assert loaded.epochs.run.tolist() == loaded.timing.run.tolist() == ["0012"] * 2
     assert loaded.runs.run.tolist() == ["0012"]
@@ -100,8 +109,9 @@ def test_times_are_kept_apart_from_results():
 
 
 def test_what_made_a_run_stands_beside_its_configuration():
-    row = collect(run("batch", made_by={"processor": "a", "torch": "2"})).runs.iloc[0]
-    assert row.run == "batch-0"
+    made = run("batch", made_by=MADE_BY | {"processor": "a", "torch": "2"})
+    row = collect(made).runs.iloc[0]
+    assert row.run == made.name
     assert (row.processor, row.torch) == ("a", "2")
     assert RunConfig.model_validate_json(row.configuration) == run("batch").config.model_copy(update={"epochs": 10})
 
@@ -114,7 +124,7 @@ def test_joined_records_are_those_of_one_collection():
 
 def test_run_that_two_studies_share_is_named_once():
     joined = records.join([collect(run()), collect(run(), study="replay")])
-    assert joined.runs.run.tolist() == ["none-0"]
+    assert named(joined.runs) == ["none-0"]
     assert joined.epochs.study.tolist() == ["learning_rate"] * 2 + ["replay"] * 2
 
 

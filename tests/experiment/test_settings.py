@@ -54,6 +54,21 @@ def test_absent_variables_keep_their_defaults():
     assert read({}) == Settings()
 
 
+def test_what_is_not_set_is_as_in_the_report_that_stands_there():
+    standing = {"learning_rates": (0.002,), "seeds": 8, "arms": ("none", "layer"), "epochs": 4}
+    found = read({"EPOCHS": "7", "ARMS": "none batch"}, standing=standing)
+    assert (found.learning_rates, found.seeds) == ((0.002,), 8)  # as it stands
+    assert (found.epochs, found.arms) == (7, ("none", "batch"))  # as it is set
+    assert found.range_rates == Settings().range_rates  # as neither says
+    assert read({}, standing=standing) == Settings(**standing)
+
+
+def test_what_stands_there_is_checked_too():
+    with pytest.raises(UserError, match=r'SEEDS="0": .*greater than or equal to 1'):
+        read({}, standing={"seeds": 0})
+    assert read({"SEEDS": "2"}, standing={"seeds": 0}).seeds == 2
+
+
 def test_defaults_are_those_of_the_makefile():
     text = (paths.ROOT / "Makefile").read_text()
     given = dict(re.findall(r"^([A-Z_]+) *\?= (.*)$", text, flags=re.MULTILINE))

@@ -212,18 +212,47 @@ def test_parts_of_one_study_are_joined():
 
 def test_studies_of_a_report_are_those_of_its_settings():
     settings = Settings(learning_rates="0.001 0.01", arms="none group", seeds=5, study_seeds=3, epochs=7)
-    asked = studies.studies(settings, "digits")
+    asked = studies.studies(settings, "digits", "cpu")
     assert [each.name for each in asked] == ["learning_rate"] * 2 + ["learning_rate_range", "replay"]
     assert [each.part for each in asked] == ["0.001", "0.01", "", ""]
     assert [each.seeds for each in asked] == [5, 5, 3, 3]
     assert [each.epochs for each in asked] == [7, 7, 2, 7]
     assert [names(each) for each in asked] == [["none", "group"]] * 3 + [["none", "batch"]]
     assert asked[2].rates == Settings().range_rates
-    assert {config.dataset for each in asked for config in each.configs} == {"digits"}
+    assert {(config.dataset, config.device) for each in asked for config in each.configs} == {("digits", "cpu")}
+
+
+ALL_CHANGED = {
+    "learning_rates": (0.002, 0.02),
+    "range_rates": (0.0005, 0.5),
+    "arms": ("layer", "none", "batch"),
+    "seeds": 5,
+    "study_seeds": 2,
+    "epochs": 7,
+    "precision": "bf16",
+    "device": "cpu",
+}
+
+
+@pytest.mark.parametrize("name", [None, *ALL_CHANGED])
+def test_settings_are_read_off_the_studies_that_were_made_of_them(name, tmp_path):
+    settings = Settings(**ALL_CHANGED if name is None else {name: ALL_CHANGED[name], "device": "cpu"})
+    made = studies.studies(settings, "digits", settings.device)
+    studies.save(studies.joined(made), tmp_path)  # as a report leaves them
+    for each in (made, studies.load(tmp_path)):
+        found = studies.asked(each)
+        assert set(found) == set(ALL_CHANGED)
+        assert Settings(**found) == settings
+        assert studies.studies(Settings(**found), "digits", found["device"]) == made
+
+
+def test_settings_of_a_report_with_other_studies_are_not_read():
+    with pytest.raises(KeyError):
+        studies.asked([CHAIN_STUDY])
 
 
 def test_shorter_studies_never_have_more_seeds_than_the_long_one():
-    assert [each.seeds for each in studies.studies(Settings(seeds=2, study_seeds=8), "digits")[-2:]] == [2, 2]
+    assert [each.seeds for each in studies.studies(Settings(seeds=2, study_seeds=8), "digits", "cpu")[-2:]] == [2, 2]
 
 
 def test_notebook_shows_what_is_asked():

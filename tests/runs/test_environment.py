@@ -5,6 +5,7 @@ import sys
 import pytest
 import torch
 
+from bnlib import UserError
 from bnlib.experiment.config import THREADS
 from bnlib.runs import environment
 from bnlib.system import paths
@@ -118,10 +119,66 @@ def test_version_of_torch_has_its_build():
     assert environment.torch_version() == torch.__version__ == environment.machine()["torch"] == environment.versions()["torch"]
 
 
+@pytest.fixture
+def has(monkeypatch):
+    """Makes this a machine that has a GPU's driver or none, and devices that torch finds."""
+
+    def devices(driver: bool, **found: bool) -> None:
+        monkeypatch.setattr(environment, "GPUS", ("/dev/null" if driver else "/dev/absent",))
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: found.get("cuda", False))
+        monkeypatch.setattr(torch.backends.mps, "is_available", lambda: found.get("mps", False))
+
+    return devices
+
+
+def test_device_that_is_not_here_is_refused(has):
+    has(driver=True)
+    assert environment.device("auto") == "cpu"
+    for asked in ("cuda", "mps"):
+        with pytest.raises(UserError, match=f"DEVICE={asked}: not to be had here; this machine has: auto, cpu"):
+            environment.device(asked)
+
+
+def test_auto_takes_the_accelerator(has):
+    has(driver=True, cuda=True)
+    assert environment.device("auto") == environment.device("cuda") == "cuda"
+    assert environment.device("cpu") == "cpu"
+
+
+def test_auto_takes_the_accelerator_of_another_system(has, monkeypatch):
+    has(driver=False, mps=True)
+    monkeypatch.setattr(environment.platform, "system", lambda: "Darwin")
+    assert environment.device("auto") == "mps"
+
+
+def test_device_is_told_without_torch_where_there_is_no_driver_of_a_gpu(has, monkeypatch):
+    has(driver=False)
+    monkeypatch.setattr(environment.platform, "system", lambda: "Linux")
+    monkeypatch.setitem(sys.modules, "torch", None)  # importing it fails
+    assert environment.device("auto") == environment.device("cpu") == "cpu"
+    with pytest.raises(ImportError):
+        environment.device("cuda")
+
+
+@pytest.mark.parametrize(
+    ("device", "precision", "flags"),
+    [("cpu", "fp32", "avx2"), ("cuda", "bf16", "avx2"), ("cpu", "bf16", "avx2 amx_bf16"), ("cpu", "bf16", "avx512_bf16")],
+)
+def test_bf16_where_it_is_fast_brings_no_warning(device, precision, flags, processor):
+    processor(flags)
+    assert environment.warning(device, precision) == ""
+
+
+def test_bf16_without_hardware_for_it_brings_a_warning(processor, monkeypatch):
+    monkeypatch.setattr(environment.platform, "system", lambda: "Linux")
+    processor("avx2 fma")
+    assert "slower than fp32" in environment.warning("cpu", "bf16")
+
+
 def test_what_machine_it_is_is_told_without_torch():
     command = (
-        "import sys; from bnlib.runs import environment; environment.machine(); environment.versions();"
-        "print('torch' in sys.modules)"
+        "import sys; from bnlib.runs import environment; environment.machine('auto'); environment.versions();"
+        "environment.warning('cpu', 'bf16'); print('torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", command], cwd=paths.ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

@@ -1,6 +1,8 @@
 import re
 import time
 
+import pytest
+
 from bnlib.experiment.config import RunConfig
 from bnlib.runs import progress
 
@@ -16,20 +18,23 @@ def told(log, config, epoch, ended=False) -> None:
 def test_terminal_says_rate_run_epoch_and_time_left(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(progress, "EVERY", 0)
     log = str(tmp_path / "log")
-    with progress.following(log, epochs=8, runs=4, rates=[0.001, 0.01]):
+    with progress.following(log):
+        progress.append(log, {"left": 6, "runs": 3})
+        progress.append(log, {"left": 2, "runs": 1})  # another study's
         told(log, config(), 1)
         told(log, config(), 2)
         told(log, config(norm="batch", learning_rate=0.01), 1)
     last = capsys.readouterr().err.strip().splitlines()[-1]
     assert re.search(r"3/8 epochs, .* left", last)
-    assert last.endswith("rate 0.01 (2/2), run 2/4, epoch 1/2")
+    assert last.endswith("rate 0.01, run 2/4, epoch 1/2")
     assert len(last) <= 80
 
 
 def test_log_says_nothing_twice(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(progress, "EVERY", 0)
     log = str(tmp_path / "log")
-    with progress.following(log, epochs=4, runs=2, rates=[0.001]):
+    with progress.following(log):
+        progress.append(log, {"left": 4, "runs": 2})
         told(log, config(), 1)
         time.sleep(1.2)  # it is looked at twice a second
     lines = capsys.readouterr().err.strip().splitlines()
@@ -44,7 +49,7 @@ def test_stored_runs_are_neither_done_nor_left(tmp_path, capsys, monkeypatch):
     monkeypatch.setenv(progress.VARIABLE, str(log))
     configs = [config(seed=seed) for seed in range(3)]
     kept = dict(zip(configs, (2, 2, 0), strict=True))
-    with progress.following(str(log), epochs=6, runs=3, rates=[0.001]), progress.shown(kept) as its:
+    with progress.following(str(log)), progress.shown(kept) as its:
         assert its == str(log)
         told(log, configs[2], 1)
     last = capsys.readouterr().err.strip().splitlines()[-1]
@@ -55,7 +60,8 @@ def test_stored_runs_are_neither_done_nor_left(tmp_path, capsys, monkeypatch):
 def test_epoch_done_twice_counts_once(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(progress, "EVERY", 0)
     log = str(tmp_path / "log")
-    with progress.following(log, epochs=10, runs=1, rates=[0.001]):
+    with progress.following(log):
+        progress.append(log, {"left": 10, "runs": 1})
         for epoch in (1, 2, 1, 2, 3):
             told(log, config(epochs=10), epoch)
     assert "3/10 epochs" in capsys.readouterr().err.strip().splitlines()[-1]
@@ -64,7 +70,8 @@ def test_epoch_done_twice_counts_once(tmp_path, capsys, monkeypatch):
 def test_diverged_run_takes_its_other_epochs_with_it(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(progress, "EVERY", 0)
     log = str(tmp_path / "log")
-    with progress.following(log, epochs=10, runs=1, rates=[0.001]):
+    with progress.following(log):
+        progress.append(log, {"left": 10, "runs": 1})
         told(log, config(epochs=10), 3, ended=True)
     assert "8/10 epochs" in capsys.readouterr().err.strip().splitlines()[-1]
 
@@ -90,7 +97,51 @@ def test_tally_counts_what_was_trained_and_what_was_kept(tmp_path, monkeypatch):
     log = str(tmp_path / "log")
     monkeypatch.setenv(progress.VARIABLE, log)
     kept = {config(epochs=10, seed=seed): epochs for seed, epochs in enumerate((7, 10, 0))}
-    with progress.following(log, epochs=30, runs=3, rates=[0.001]) as tally, progress.shown(kept):
+    with progress.following(log) as tally, progress.shown(kept, given=4):
         progress.append(log, {"trained": 3})
+        progress.append(log, {"found": 2})
         progress.append(log, {"trained": 10})
-    assert (tally.runs, tally.epochs, tally.kept) == (2, 13, 17)
+    assert (tally.runs, tally.epochs, tally.kept, tally.given) == (2, 13, 19, 4)
+
+
+@pytest.mark.parametrize(
+    ("events", "said"),
+    [
+        ([{"trained": 1000}, {"trained": 200}], "Runs: trained 1,200 epochs in 2 runs"),
+        ([{"kept": 7}, {"found": 2}], "Runs: took 9 epochs from the store"),
+        ([{"given": 4}], "Runs: took 4 runs from the report's records"),
+        (
+            [{"given": 4, "kept": 7}, {"trained": 2}],
+            "Runs: trained 2 epochs in 1 runs, took 7 epochs from the store, took 4 runs from the report's records",
+        ),
+    ],
+)
+def test_tally_says_what_was_trained_and_what_was_taken_and_nothing_of_what_was_not(events, said):
+    tally = progress.Tally()
+    for event in events:
+        tally.add(event)
+    assert str(tally) == said
+
+
+def test_where_nothing_is_left_there_is_no_bar(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(progress, "EVERY", 0)
+    log = str(tmp_path / "log")
+    monkeypatch.setenv(progress.VARIABLE, log)
+    with progress.following(log), progress.shown({config(): 2}, given=3):
+        pass
+    assert capsys.readouterr().err == ""
+
+
+def test_epochs_that_a_chain_finds_are_not_left_to_do(tmp_path, capsys, monkeypatch):
+    """The run at its first rate is done first, and the chain goes on from there."""
+    monkeypatch.setattr(progress, "EVERY", 0)
+    log, chain = str(tmp_path / "log"), config(later_rates=(0.01,))
+    monkeypatch.setenv(progress.VARIABLE, log)
+    with progress.following(log), progress.shown({config(): 0, chain: 0}):
+        told(log, config(), 1)
+        told(log, config(), 2)
+        progress.append(log, {"found": 2})
+        told(log, chain, 3)
+    last = capsys.readouterr().err.strip().splitlines()[-1]
+    assert "3/4 epochs" in last
+    assert last.endswith("replay, run 2/2, epoch 3/4")

@@ -4,38 +4,11 @@ import sys
 import pytest
 import torch
 
-from bnlib import UserError
 from bnlib.experiment.config import RunConfig
 from bnlib.training import hardware
 from bnlib.training.loop import fit, make_step, start
 
 CONFIG = RunConfig(dataset="digits", norm="batch", learning_rate=0.01, seed=0, epochs=1)
-
-
-def test_device_that_is_not_here_is_refused(monkeypatch):
-    monkeypatch.setattr(hardware.torch.cuda, "is_available", lambda: False)
-    monkeypatch.setattr(hardware.torch.backends.mps, "is_available", lambda: False)
-    assert hardware.resolve("auto") == "cpu"
-    with pytest.raises(UserError, match="device='cuda': not to be had here; this machine has: auto, cpu"):
-        hardware.resolve("cuda")
-
-
-def test_auto_takes_the_accelerator(monkeypatch):
-    monkeypatch.setattr(hardware.torch.cuda, "is_available", lambda: True)
-    assert hardware.resolve("auto") == "cuda"
-
-
-@pytest.mark.parametrize(
-    ("device", "precision", "flags"), [("cpu", "fp32", {}), ("cuda", "bf16", {}), ("cpu", "bf16", {"amx_bf16": True})]
-)
-def test_bf16_where_it_is_fast_brings_no_warning(device, precision, flags, monkeypatch):
-    monkeypatch.setattr(hardware.torch.cpu, "get_capabilities", lambda: flags)
-    assert hardware.warning(device, precision) == ""
-
-
-def test_bf16_without_hardware_for_it_brings_a_warning(monkeypatch):
-    monkeypatch.setattr(hardware.torch.cpu, "get_capabilities", lambda: {"avx2": True, "avx512_bf16": False})
-    assert "slower than fp32" in hardware.warning("cpu", "bf16")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="glibc's malloc")
@@ -54,11 +27,11 @@ def test_freed_memory_is_not_taken_from_the_system_again():
 
 
 @pytest.mark.parametrize("steps_before", [0, 3])
-def test_steps_in_an_unchanged_block_leave_no_trace(steps_before, tiny_data):
+def test_steps_in_an_unchanged_block_leave_no_trace(steps_before, tensors):
     results = []
     for within in (0, 2):
         model, optimizer = start(CONFIG)
-        step = make_step(model, optimizer, tiny_data.train, CONFIG)
+        step = make_step(model, optimizer, tensors.train, CONFIG)
         for _ in range(steps_before):
             step(torch.arange(100))
         places = [p.data_ptr() for p in model.parameters()]

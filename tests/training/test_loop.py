@@ -86,21 +86,21 @@ def test_order_depends_on_seed_and_epoch_alone():
     assert sorted(first.tolist()) == list(range(100))
 
 
-def test_training_loss_is_the_mean_of_batch_losses(tiny_data):
+def test_training_loss_is_the_mean_of_batch_losses(tiny_data, tensors):
     # Without steps (a rate too small to move a float32 weight) the batch losses can be taken from the first weights.
     c = config(norm="none", learning_rate=1e-30)
     model, _ = start(c)
     order = epoch_order(0, 1, 250).split(100)
-    batches = [nn.functional.cross_entropy(model(tiny_data.train.images[i]), tiny_data.train.labels[i]) for i in order]
+    batches = [nn.functional.cross_entropy(model(tensors.train.images[i]), tensors.train.labels[i]) for i in order]
     assert [len(i) for i in order] == [100, 100, 50]
     assert epochs(c, tiny_data)[0].train_loss == pytest.approx(np.mean([b.item() for b in batches]), rel=1e-6)
 
 
-def test_training_accuracy_counts_images_as_they_were_trained_on(tiny_data):
+def test_training_accuracy_counts_images_as_they_were_trained_on(tensors):
     c = config(norm="none", learning_rate=1e-30)
     model, optimizer = start(c)
-    _, accuracy = train_epoch(make_step(model, optimizer, tiny_data.train, c), tiny_data.train, c, epoch=1)
-    correct = (model(tiny_data.train.images).argmax(1) == tiny_data.train.labels).sum().item()
+    _, accuracy = train_epoch(make_step(model, optimizer, tensors.train, c), tensors.train, c, epoch=1)
+    correct = (model(tensors.train.images).argmax(1) == tensors.train.labels).sum().item()
     assert accuracy == pytest.approx(correct / 250)
 
 
@@ -130,26 +130,26 @@ def test_evaluate_weights_short_last_batch_by_size(monkeypatch):
     assert result.loss == pytest.approx((4 * math.log(2) + math.log(18)) / 5, rel=1e-6)
 
 
-def test_evaluate_counts_the_classes_that_it_predicts(tiny_data):
-    assert evaluate(Stub(0.5), tiny_data.test.images, tiny_data.test.labels).classes == 1
+def test_evaluate_counts_the_classes_that_it_predicts(tensors):
+    assert evaluate(Stub(0.5), tensors.test.images, tensors.test.labels).classes == 1
     marked = torch.zeros(7, 1, 28, 28)
     marked[:, 0, 0, 0] = torch.tensor([3, 1, 3, 3, 1, 9, 3])  # each image says its class
     assert evaluate(Corner(), marked, torch.zeros(7, dtype=torch.int64)).classes == 3
 
 
-def test_evaluate_leaves_running_statistics_and_mode_unchanged(tiny_data):
+def test_evaluate_leaves_running_statistics_and_mode_unchanged(tensors):
     model, _ = start(config())
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    evaluate(model, tiny_data.test.images, tiny_data.test.labels)
+    evaluate(model, tensors.test.images, tensors.test.labels)
     assert model.training
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
 
-def test_evaluate_uses_running_statistics(tiny_data):
+def test_evaluate_uses_running_statistics(tensors):
     model, _ = start(config())
-    one = evaluate(model, tiny_data.test.images[:1], tiny_data.test.labels[:1])  # batch statistics of one image would be nil
+    one = evaluate(model, tensors.test.images[:1], tensors.test.labels[:1])  # batch statistics of one image would be nil
     model.eval()
-    expected = nn.functional.cross_entropy(model(tiny_data.test.images[:1]), tiny_data.test.labels[:1]).item()
+    expected = nn.functional.cross_entropy(model(tensors.test.images[:1]), tensors.test.labels[:1]).item()
     assert one.loss == pytest.approx(expected, rel=1e-5)
 
 
@@ -159,7 +159,7 @@ def test_evaluate_refuses_images_without_labels():
 
 
 def test_diverged_run_is_recorded_and_ends(tiny_data):
-    broken = tiny_data.train.images.clone()
+    broken = tiny_data.train.images.copy()
     broken[0] = float("inf")
     data = Data("digits", Split(broken, tiny_data.train.labels), tiny_data.test, "")
     (checkpoint,) = fit(config(norm="none", epochs=5), data)
@@ -262,21 +262,21 @@ def test_memory_layout_changes_gradients_and_running_statistics_by_rounding_alon
 
 
 @pytest.mark.parametrize("norm", ["none", "batch"])
-def test_both_arms_train_in_the_layout_of_onednn_where_there_is_one(norm, tiny_data):
+def test_both_arms_train_in_the_layout_of_onednn_where_there_is_one(norm, tensors):
     seen, model = [], models.build(config(norm=norm))
     model.pool1.register_forward_pre_hook(lambda layer, inputs: seen.append(inputs[0].is_mkldnn))
     for precision in ("fp32", "bf16"):
-        loop.forward(model, tiny_data.train.images, precision)
+        loop.forward(model, tensors.train.images, precision)
     assert seen == [ONEDNN, False]
 
 
 @pytest.mark.parametrize("norm", [lambda c: nn.GroupNorm(4, c), lambda c: nn.BatchNorm2d(c, affine=False)])
-def test_norm_that_does_not_know_the_layout_is_trained_without_it(norm, tiny_data, monkeypatch):
+def test_norm_that_does_not_know_the_layout_is_trained_without_it(norm, tensors, monkeypatch):
     monkeypatch.setitem(LEVELS["norm"], "other", "another norm")
     monkeypatch.setitem(models.NORMS, "other", (norm, norm, None))
     model = models.build(config(norm="other"))
-    expected = model(tiny_data.train.images)
-    assert torch.equal(loop.forward(model, tiny_data.train.images, "fp32"), expected)
+    expected = model(tensors.train.images)
+    assert torch.equal(loop.forward(model, tensors.train.images, "fp32"), expected)
 
 
 @pytest.mark.parametrize("norm", ["none", "batch"])

@@ -191,7 +191,9 @@ class Report:
         inputs = self.common | {
             "notebooks": stamps.sources(executed, self.executed),
             "results": stamps.sources(_files(self.results), self.results),
-            "template": stamps.sources([PACKAGE / "page/html.py", Path(__file__), Path(__file__).with_name("pages.py"), *template], PACKAGE),
+            "template": stamps.sources(
+                [PACKAGE / "page/html.py", Path(__file__), Path(__file__).with_name("pages.py"), *template], PACKAGE
+            ),
             "report": str(self.report),
         }
         stamp = self.executed / "pages.json"
