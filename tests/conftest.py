@@ -65,7 +65,7 @@ def places(monkeypatch, tmp_path):
 
 @pytest.fixture
 def tiny_data():
-    """250 training and 130 test images of noise as arrays, each marked by a bright square at a place of its class: soon learned."""
+    """250 training and 130 test images of noise as arrays, marked by a square at a place of their class: soon learned."""
     rng = torch.Generator().manual_seed(0)
 
     def split(n: int) -> Split:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+
 from bnlib import UserError
 from bnlib.analysis import statistics, thresholds
 from bnlib.analysis.results import CELL, CHANGE, FAILED, LEARNED, MARGIN, OWN, REACH, WITHIN, Contrast, Results

@@ -110,7 +110,7 @@ def mcnemar_p(first: Sequence[bool], second: Sequence[bool]) -> float:
 
 
 def prediction_interval(values: Sequence[float], more: int = 1) -> Interval:
-    """Mean of `values`, with the interval in which the mean of `more` new ones lies with 95% probability, if they are normal."""
+    """Mean of `values`, with the 95% prediction interval of the mean of `more` new ones, if they are normal."""
     x = _finite(values)
     n = len(x)
     if n < 2:

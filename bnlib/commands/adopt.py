@@ -28,7 +28,7 @@ def sample(asked: Iterable[Study], runs: Sequence[Run], count: int) -> list[Run]
     for study in asked:
         ends = {*study.rates[:1], *study.rates[-1:]}
         for config in study.configs:
-            if config.seed < count and config.learning_rate in ends or (not ends and config.seed == 0):
+            if (config.seed < count and config.learning_rate in ends) or (not ends and config.seed == 0):
                 question = str(config.changed)
                 if question not in by_question:
                     raise UserError(f"the records have no run of {told(config)}: `make report` makes it")

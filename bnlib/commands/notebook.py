@@ -1,8 +1,8 @@
-"""papermill's parameters behind a guard: they are checked first, and only a run that really finished leaves a notebook.
+"""papermill behind a guard: parameters are checked first, and only a run that really finished leaves a notebook.
 
 papermill itself takes unknown parameters and parameters of any type, calls a run finished whose cells were never run, leaves a
-half-run notebook under the final name, and takes braces in paths for templates: it only writes the cell with the parameters
-here, and the cells are run by nbclient, which it builds on.
+half-run notebook under the final name, and takes braces in paths for templates: here it gets no paths, and an engine that runs
+the cells in kernels of ours.
 """
 
 import ast
@@ -95,9 +95,8 @@ def _finish(job: Job, kernels: warm.Warm, folder: Path) -> None:
     from bnlib.commands.kernels import client  # imported while the kernels' own imports go on
 
     sentinel = folder / secrets.token_hex(8)
-    notebook = _prepared(job)
     at, variables = job.notebook.parent.absolute(), job.variables | {SENTINEL: str(sentinel)}
-    problem = client.run(notebook, kernels, at, variables, folder)
+    notebook, problem = client.execute(_prepared(job), job.parameters, kernels, at, variables, folder)
     if kernels.closed:
         raise UserError(f"{job.notebook.name} was ended")  # said by nobody: another one failed, or the person ended them all
     if mendable := _mendable(notebook):
@@ -112,19 +111,13 @@ def _finish(job: Job, kernels: warm.Warm, folder: Path) -> None:
 
 
 def _prepared(job: Job) -> nbformat.NotebookNode:
-    """The notebook as it is run: without its playground and what it showed when it was saved, its parameters in a cell."""
-    from papermill.parameterize import parameterize_notebook
-
+    """The notebook as it is run: without its playground and what it showed when it was saved."""
     notebook = _read(job.notebook)
     notebook.cells = [cell for cell in notebook.cells if PLAYGROUND not in _tags(cell)]
     for cell in notebook.cells:
-        cell.metadata.setdefault("tags", [])  # papermill looks there
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
-    if not job.parameters:
-        return notebook
-    notebook.metadata.papermill = {}  # it notes there what it did
-    return parameterize_notebook(notebook, job.parameters, kernel_name="python3", language="python")
+    return notebook
 
 
 def _problem(notebook: nbformat.NotebookNode) -> str | None:
@@ -229,6 +222,8 @@ def normalised(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
     """The notebook without what differs from one run to the next: ids and times."""
     for name in ("papermill", "widgets"):
         notebook.metadata.pop(name, None)
+    # papermill puts a banner above a cell that failed; the error itself says it all.
+    notebook.cells = [cell for cell in notebook.cells if "papermill-error-cell-tag" not in _tags(cell)]
     for number, cell in enumerate(notebook.cells):
         cell.id = f"cell-{number}"
         for key in ("papermill", "execution"):

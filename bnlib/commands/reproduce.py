@@ -1,7 +1,6 @@
 """`make reproduce`: all runs of a report are done anew, in a place of their own, and held against those that stand there."""
 
 import sys
-from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -39,7 +38,7 @@ def reproduce() -> bool:
     for name, problem in refused.items():
         raise UserError(f"{report / 'data'}: run {name} {problem}; `make report` makes it anew")
     asked = studies.joined(studies.studies(settings, dataset, environment.device(settings.device)))
-    count = sum(len(study.configs) for study in asked)
+    count = len({str(config.changed) for study in asked for config in study.configs})
     print(f"Doing {plural(count, 'run')} of {files.shown(report)} anew; {files.shown(place)} will have them", flush=True)
     anew = _anew(asked, dataset)
     made = records.join(records.collect(study.name, anew[study.name]) for study in asked)

@@ -113,7 +113,7 @@ def test_what_was_saved_is_not_taken_for_what_was_run(write_notebook, tmp_path):
     ],
 )
 def test_wrong_parameter_in_a_notebook_is_one_line_in_its_words(name, wrong, said):
-    held = next(cell for cell in nbformat.read(paths.NOTEBOOKS / f"{name}.ipynb", 4).cells if ".resolve(device)" in cell.source)
+    held = next(cell for cell in nbformat.read(paths.NOTEBOOKS / f"{name}.ipynb", 4).cells if "environment.device(device)" in cell.source)
     imports = "from bnlib.experiment import settings, studies\nfrom bnlib.training import data as datasets, hardware\n"
     values = default_parameters(paths.NOTEBOOKS / f"{name}.ipynb")
     shell = InteractiveShell()

@@ -7,7 +7,6 @@ from bnlib.experiment import records
 from bnlib.experiment.config import LEVELS, RunConfig
 from bnlib.experiment.records import Epoch, Run
 
-
 MADE_BY = {"data": "d" * 64, "code": "c" * 64, "torch": "2", "accelerator": "none"}
 
 

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 import secrets
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -15,6 +16,9 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 from nbconvert.preprocessors.coalescestreams import CoalesceStreamsPreprocessor
 from nbformat import NotebookNode
+from papermill import execute_notebook
+from papermill.engines import Engine, NotebookExecutionManager, papermill_engines
+from papermill.exceptions import PapermillExecutionError
 from traitlets import Any
 
 from bnlib.commands.kernels.warm import Warm
@@ -45,17 +49,49 @@ class Manager(AsyncKernelManager):
     kernel_spec = KernelSpec(language="python")
 
 
-def run(notebook: NotebookNode, warm: Warm, folder: Path, variables: dict[str, str], place: Path) -> str | None:
-    """Runs the cells of `notebook` until one fails, and leaves their outputs in it; returns why the run failed, if it did.
+class Warmed(Engine):
+    """The engine by which papermill has the cells of a notebook run here."""
+
+    name = "warmed"
+
+    @classmethod
+    def execute_managed_notebook(
+        cls, nb_man: NotebookExecutionManager, kernel_name: str, task: Callable[[NotebookNode], None], **_: object
+    ) -> None:
+        """Called by papermill, which has put the parameters into the notebook; `task` runs its cells."""
+        task(nb_man.nb)
+
+
+papermill_engines.register(Warmed.name, Warmed)
+
+
+def execute(
+    notebook: NotebookNode, parameters: dict, warm: Warm, folder: Path, variables: dict[str, str], place: Path
+) -> tuple[NotebookNode, str | None]:
+    """Has papermill run a notebook until a cell fails; returns it with its outputs, and why the run failed, if it did.
 
     Args:
+        parameters: what papermill writes into a cell behind that of the defaults.
         warm: starts the kernel.
         folder: where the notebook runs.
         variables: environment variables of its kernel alone.
         place: a folder for the file that says at which ports the kernel listens.
     """
-    for name in ("asyncio", "traitlets"):  # what they have to say of a failed run is returned
+    for name in ("asyncio", "traitlets", "papermill"):  # what they have to say of a failed run is returned
         logging.getLogger(name).setLevel(logging.CRITICAL)
+    ran: list = []
+
+    def task(prepared: NotebookNode) -> None:
+        ran.extend((prepared, _problem(prepared, warm, folder, variables, place)))
+
+    by = {"engine_name": Warmed.name, "kernel_name": "python3", "language": "python", "progress_bar": False, "task": task}
+    with contextlib.suppress(PapermillExecutionError):  # the notebook says it too
+        execute_notebook(notebook, None, parameters, **by)
+    return ran[0], ran[1]
+
+
+def _problem(notebook: NotebookNode, warm: Warm, folder: Path, variables: dict[str, str], place: Path) -> str | None:
+    """Runs the cells of a notebook in a kernel of its own; returns why the run failed, if it did."""
     manager = Manager(connection_file=str(place / f"kernel-{secrets.token_hex(8)}.json"))
     manager.provisioner = Provisioner(parent=manager, kernel_spec=manager.kernel_spec, warm=warm)
     try:

@@ -58,7 +58,7 @@ class Report:
         }
 
     def run(self, keep_time: bool = False) -> tuple[list[Path], bool]:
-        """Makes what is not up to date; returns the files of the report, its first page first, and whether any was made anew."""
+        """Makes what is not up to date; returns the report's files, its first page first, and whether any is new."""
         for folder in (self.report, paths.store()):
             files.check(folder)  # a place that cannot be written is said before the runs, not after
         for folder in (self.report, paths.cache()):
@@ -108,10 +108,14 @@ class Report:
     def _say_foreign(self, runs: pd.DataFrame) -> None:
         """Says how many runs are of another machine."""
         here = self.training["machine"]
-        elsewhere = runs[(runs[list(here)] != pd.Series(here)).any(axis=1)]
+        other = runs[list(here)] != pd.Series(here)
+        elsewhere = runs[other.any(axis=1)]
         if len(elsewhere):
-            kinds = listing([f"{c} ({t})" for c, t in dict.fromkeys(zip(elsewhere.processor, elsewhere.torch, strict=True))])
-            print(f"{len(elsewhere)} of {plural(len(runs), 'run')} made on {kinds}; {pool.STRICT}=1 trains them anew here")
+            what, kinds = other.columns[other.any()], listing(list(elsewhere.processor.unique()))
+            print(
+                f"{len(elsewhere)} of {plural(len(runs), 'run')} made elsewhere, on {kinds}; other than here: "
+                f"{listing(list(what))}; {pool.STRICT}=1 trains them anew"
+            )
 
     # Results: records of all studies -> contrasts, claims and facts
 

@@ -34,7 +34,8 @@ def notice(dataset: str, fell_back: bool) -> str:
 
 def no_images(dataset: str) -> str:
     """What stands in the place of a data set's images where there are none."""
-    return f"*The images of {DATASETS[dataset]} are not on the machine that made this page. The runs below were made where they are.*"
+    named = DATASETS[dataset]
+    return f"*The images of {named} are not on the machine that made this page. The runs below were made where they are.*"
 
 
 def missing(study: Study, epochs: pd.DataFrame) -> str:
