@@ -35,10 +35,12 @@ VARIABLES = (
     "REPORTS",
     "WORKERS",
     "SCHEDULER",
+    "STRICT",
 )
 for variable in (*VARIABLES, "KEEP", "VERIFY", "VERIFY_SEED", "STRICT", "REPEATS"):
     os.environ.pop(variable, None)  # whatever the person has set, tests set what they mean
 
+import hypothesis  # noqa: E402
 import nbformat  # noqa: E402
 import numpy as np  # noqa: E402
 import pandas as pd  # noqa: E402
@@ -51,6 +53,9 @@ from bnlib.experiment.records import COLUMNS  # noqa: E402
 from bnlib.experiment.study import Study  # noqa: E402
 from bnlib.training import loop  # noqa: E402
 from bnlib.training.data import Data, Split  # noqa: E402
+
+hypothesis.settings.register_profile("busy", deadline=None)  # other tests, or others on this machine, take their time
+hypothesis.settings.load_profile("busy")
 
 CHANCE = 0.1  # the test accuracy of a network that predicts one class
 

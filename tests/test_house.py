@@ -78,17 +78,25 @@ def test_wing_brings_no_torch(wing):
     assert brought(*names) == set()
 
 
-def test_report_command_brings_no_torch():
-    assert brought("bnlib.commands.report") == set()
+# What is done where there is nothing to train.
+LIGHT = ("runs.pool", "runs.provenance", "runs.environment", "training.data", "commands.report.steps", "commands.report.pages")
+
+
+def test_what_a_report_does_that_trains_nothing_brings_no_torch():
+    assert brought(*(f"bnlib.{name}" for name in LIGHT)) == set()
+
+
+def test_report_command_begins_without_tables_and_figures():
+    assert brought("bnlib.commands.report.__main__", of=(*HEAVY, "pandas", "scipy", "matplotlib", "nbformat")) == set()
 
 
 def test_heavy_packages_are_seen_where_they_are():
-    assert brought("bnlib.training.data") == {"torch"}
+    assert brought("bnlib.training.loop", of=(*HEAVY, "pandas")) == {"torch", "pandas"}
 
 
-def brought(*modules: str) -> set[str]:
-    """Which heavy packages a fresh interpreter has loaded after importing modules."""
+def brought(*modules: str, of: tuple[str, ...] = HEAVY) -> set[str]:
+    """Which of some packages a fresh interpreter has loaded after importing modules."""
     code = f"import importlib, sys; [importlib.import_module(name) for name in {modules!r}]; "
-    code += f"print(*({set(HEAVY)!r} & set(sys.modules)))"
+    code += f"print(*({set(of)!r} & set(sys.modules)))"
     run = subprocess.run([sys.executable, "-c", code], cwd=paths.ROOT, capture_output=True, text=True, check=True)
     return set(run.stdout.split())

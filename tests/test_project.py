@@ -17,7 +17,7 @@ from bs4 import BeautifulSoup
 from filelock import FileLock
 
 from bnlib.commands import notebook
-from bnlib.commands.report import Report
+from bnlib.commands.report.steps import Report
 from bnlib.experiment import settings
 from bnlib.experiment.settings import Settings
 from bnlib.experiment.studies import studies
@@ -62,8 +62,8 @@ def test_makefile_parameters_exist_in_notebook():
 
 
 def test_studies_give_their_notebooks_parameters_that_they_have():
-    report = Report(Settings(dataset="digits"))
-    assert len(report.studies) == len(studies(Settings(), "digits")) == 5
+    report = Report(Settings(dataset="digits"), "digits")
+    assert len(report.studies) == len(studies(Settings(), "digits", "cpu")) == 5
     for study in report.studies:
         notebook.check_parameters(paths.NOTEBOOKS / f"{study.notebook}.ipynb", report._values(study))
 

@@ -36,10 +36,14 @@ class Tally:
         self.given += event.get("given", 0)
 
     def __str__(self) -> str:
-        told = [f"trained {self.epochs:,} epochs in {self.runs} runs"] if self.runs else []
-        told += [f"took {self.kept:,} epochs from the store"] if self.kept else []
-        told += [f"took {self.given} runs from the report's records"] if self.given else []
+        told = [f"trained {_plural(self.epochs, 'epoch')} in {_plural(self.runs, 'run')}"] if self.runs else []
+        told += [f"took {_plural(self.kept, 'epoch')} from the store"] if self.kept else []
+        told += [f"took {_plural(self.given, 'run')} from the report's records"] if self.given else []
         return f"Runs: {', '.join(told)}"
+
+
+def _plural(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'s' * (count != 1)}"
 
 
 def event(config, epoch: int, ended: bool = False) -> dict:

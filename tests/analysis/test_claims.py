@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from bnlib.analysis import claims, contrasts
-from bnlib.experiment import records
+from bnlib.experiment import records, studies
 from bnlib.experiment.config import CHAIN
 from bnlib.system import paths
 from tests.conftest import make_epochs, results_of
@@ -185,8 +185,8 @@ def test_every_claim_says_what_it_is_and_what_it_needs():
 
 
 def test_verdict_of_the_committed_records_is_that_of_their_csv():
-    folder = paths.ROOT / "reports/digits/data"
-    study = contrasts.load(folder)["learning_rate"].study
+    folder = paths.ROOT / "reports/mnist/data"
+    (study,) = (each for each in studies.load(folder) if each.name == "learning_rate")
     judged = claims.judge(contrasts.of(study, records.load(folder).epochs))
     written = pd.read_csv(folder / "claims.csv").drop_duplicates("claim")
     assert dict(zip(written.claim, written.verdict, strict=True)) == {claim.number: claim.verdict for claim in judged}

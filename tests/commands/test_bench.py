@@ -61,7 +61,7 @@ def test_without_mnist_random_images_of_its_shape_are_timed_and_that_is_said(mon
     asked = {"WORKERS": "3", "REPEATS": "2", "KEEP": "1", "PRECISION": "bf16", "ARMS": "none batch@1"}
     for name, value in asked.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(bench.hardware, "warning", lambda device, precision: f"{precision} is slow")
+    monkeypatch.setattr(bench.environment, "warning", lambda device, precision: f"{precision} is slow")
     assert bench.main() == 0
     said = capsys.readouterr()
     assert seen == [(["none", "batch@1"], (60_000, 28, 28), (1, 28, 28), 3, 2)]

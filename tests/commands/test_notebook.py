@@ -113,8 +113,10 @@ def test_what_was_saved_is_not_taken_for_what_was_run(write_notebook, tmp_path):
     ],
 )
 def test_wrong_parameter_in_a_notebook_is_one_line_in_its_words(name, wrong, said):
-    held = next(cell for cell in nbformat.read(paths.NOTEBOOKS / f"{name}.ipynb", 4).cells if "environment.device(device)" in cell.source)
-    imports = "from bnlib.experiment import settings, studies\nfrom bnlib.training import data as datasets, hardware\n"
+    cells = nbformat.read(paths.NOTEBOOKS / f"{name}.ipynb", 4).cells
+    held = next(cell for cell in cells if "environment.device(device)" in cell.source)
+    imports = "from bnlib.experiment import settings, studies\nfrom bnlib.runs import environment\n"
+    imports += "from bnlib.training import data as datasets\n"
     values = default_parameters(paths.NOTEBOOKS / f"{name}.ipynb")
     shell = InteractiveShell()
     assert shell.run_cell(imports + "\n".join(f"{key} = {value!r}" for key, value in values.items())).success

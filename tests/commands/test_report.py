@@ -12,11 +12,13 @@ import pandas as pd
 import pytest
 from bs4 import BeautifulSoup
 
-from bnlib.commands import report
 from bnlib.commands.notebook import execute
-from bnlib.commands.report import APART, Report
+from bnlib.commands.report import __main__ as command
+from bnlib.commands.report import steps
+from bnlib.commands.report.steps import APART, Report
 from bnlib.experiment import records, settings
-from bnlib.system import files, paths
+from bnlib.system import download, files, paths, stamps
+from bnlib.training import data as datasets
 from tests.conftest import SMALL, contents, make
 
 ASKED = {name: value for name, value in SMALL.items() if name != "PYTHON"}
@@ -80,7 +82,7 @@ def test_rate_written_twice_is_run_once(made):
 
 def test_terminal_shows_how_far_the_runs_are_and_nothing_else(made):
     said = made[1].stderr.splitlines()
-    assert re.search(r"\d+/\d+ epochs, \S+ left, rate 1000 \(2/2\), run \d+/\d+, epoch \d/2", "\n".join(said))
+    assert re.search(r"\d+/\d+ epochs, \S+ left, rate \S+, run \d+/\d+, epoch \d/2", "\n".join(said))
     assert [line for line in said if not re.match(r"\d+% \|", line)] == []
 
 
@@ -150,17 +152,17 @@ TRAINED = {  # what a report after another one trains: rates 0.001 and 1000 with
     "another rate": (
         {"LEARNING_RATES": "0.001 0.002"},
         "learning rate 0.002",
-        "trained 8 epochs in 4 runs, took 0 epochs from the store",
+        "trained 8 epochs in 4 runs\n",
     ),
     "more seeds": (
         {"LEARNING_RATES": "0.001", "SEEDS": "4"},
         "learning rate 0.001",
-        "trained 8 epochs in 4 runs, took 8 epochs from the store",
+        "trained 8 epochs in 4 runs, took 4 runs from the report's records\n",
     ),
     "more epochs": (
         {"LEARNING_RATES": "0.001", "EPOCHS": "3"},
         "learning rate 0.001 and replay",
-        "trained 16 epochs in 6 runs, took 14 epochs from the store",  # the chain goes on from the runs at its first rate
+        "trained 16 epochs in 6 runs, took 14 epochs from the store\n",  # the chain goes on from the runs at its first rate
     ),
 }
 
@@ -171,20 +173,19 @@ def test_only_what_is_missing_is_trained(variables, rates, said, copied):
     result = make(copied, **variables)
     assert result.returncode == 0, result.stderr
     assert f"Runs on digits, {rates}: " in result.stdout
-    assert f"Runs: {said}" in result.stdout
+    assert f"Runs: {said}" in re.sub(r" \(store: .*", "", result.stdout)
     names = variables["LEARNING_RATES"].split()
     pages = {path.name for path in (copied / "reports/digits").glob("*.html")}
     assert pages == {"index.html", "replay.html", "learning-rate-range.html", *(f"learning-rate-{name}.html" for name in names)}
 
 
-def checkout(folder, made):
-    """A copy of the checkout in a folder, with the runs of a finished report in the cache that its reports have."""
+def checkout(folder):
+    """A copy of the checkout in a folder."""
     root = folder / "checkout"
     for name in ("bnlib", "notebooks"):
         shutil.copytree(paths.ROOT / name, root / name)
     for name in ("Makefile", "requirements.lock"):
         shutil.copy(paths.ROOT / name, root / name)
-    shutil.copytree(made[0] / "cache/runs", folder / "cache/runs")
     return root
 
 
@@ -194,25 +195,26 @@ def edit(path, before: str, after: str) -> None:
     path.write_text(text.replace(before, after, 1))
 
 
-NOTHING = "trained 0 epochs in 0 runs, took {} epochs from the store"
+GIVEN = "took {} runs from the report's records"
 FORWARD = "    images, labels = train.images[batch], train.labels[batch]"
 
 
 @pytest.mark.long
 def test_edited_code_trains_what_uses_it_and_nothing_else(made, tmp_path):
-    root = checkout(tmp_path, made)
-    # One seed of two epochs: at 0.001 and, for the range, at 0.001 and 1000; the arms none and batch have their chains besides.
+    root = checkout(tmp_path)
+    shutil.copytree(made[0] / "cache/runs", tmp_path / "cache/runs")
+    # One seed of two epochs at 0.001 and, for the range, at 1000; the arms none and batch have their chains of six besides.
     two, three = {"ARMS": "none batch"}, {"ARMS": "none batch group"}
     models = "bnlib/training/models.py"
     for path, before, after, arms, said in (
-        ("bnlib/page/figures/runs.py", "import ", "import os  # edited\nimport ", two, NOTHING.format(24)),
-        ("notebooks/learning_rate.ipynb", "## The runs", "## All the runs", two, NOTHING.format(4)),
+        ("bnlib/page/figures/runs.py", "import ", "import os  # edited\nimport ", two, "took 20 epochs from the store"),
+        ("notebooks/learning_rate.ipynb", "## The runs", "## All the runs", two, None),
         ("bnlib/page/template/style.css", "\n", "\n/* edited */\n", two, None),
-        (models, '"batch@1": (', '"mine": (nn.Identity, None, None),\n        "batch@1": (', two, NOTHING.format(24)),
+        (models, '"batch@1": (', '"mine": (nn.Identity, None, None),\n        "batch@1": (', two, GIVEN.format(6)),
         # One arm more has its runs at 0.001 and at 1000 alone; what is said of a norm is no code, and what it does is its own.
-        (models, "Group norm of 8", "Group norm of eight", three, "trained 4 epochs in 2 runs, took 26 epochs from the store"),
-        (models, "channels // 8", "channels // 16", three, "trained 4 epochs in 2 runs, took 26 epochs from the store"),
-        ("bnlib/training/loop.py", FORWARD, f"{FORWARD}\n        pass", two, "trained 16 epochs in 6 runs, took 8 epochs from"),
+        (models, "Group norm of 8", "Group norm of eight", three, f"trained 4 epochs in 2 runs, {GIVEN.format(4)}"),
+        (models, "channels // 8", "channels // 16", three, f"trained 4 epochs in 2 runs, {GIVEN.format(6)}"),
+        ("bnlib/training/loop.py", FORWARD, f"{FORWARD}\n        pass", two, "trained 16 epochs in 6 runs, took 4 epochs from"),
     ):
         edit(root / path, before, after)
         result = make(tmp_path, root=root, LEARNING_RATES="0.001", SEEDS="1", **arms)
@@ -227,7 +229,7 @@ def test_added_arm_trains_that_arm_alone(copied):
     result = make(copied, ARMS="none batch layer")
     assert result.returncode == 0, result.stderr
     # Two seeds of two epochs at two rates; what the range has of it, one seed, is among these.
-    assert re.search(r"Runs: trained \d epochs in 4 runs, took ", result.stdout)
+    assert re.search(r"Runs: trained \d epochs in 4 runs, took 8 runs from the report's records", result.stdout)
     after = records.load(copied / "reports/digits/data")
     added = after.runs[~after.runs.run.isin(before.runs.run)]
     assert added.configuration.str.contains('"norm":"layer"').all()
@@ -236,27 +238,34 @@ def test_added_arm_trains_that_arm_alone(copied):
 
 
 @pytest.mark.long
-def test_switched_arithmetic_trains_all_anew_and_reports_never_mix_two(copied):
-    asked = {"LEARNING_RATES": "0.001", "RANGE_RATES": "0.001"}
-    usual, switch = made_on(copied), {"ATEN_CPU_CAPABILITY": "avx2"}
-    # Half of the seeds with the switch: two runs at 0.001, of which range and chains take what they have in common.
-    half = make(copied, SEEDS="1", **asked, **switch)
-    assert half.returncode == 0, half.stderr
-    assert "Runs: trained 12 epochs in 4 runs, took 8 epochs from the store" in half.stdout
+def test_runs_with_other_arithmetic_are_taken_and_said_and_trained_anew_where_it_is_to_be_strict(copied):
+    asked = {"LEARNING_RATES": "0.001", "RANGE_RATES": "0.001", "SEEDS": "1", "ATEN_CPU_CAPABILITY": "avx2"}
+    usual = made_on(copied)
+    taken = make(copied, **asked)
+    assert taken.returncode == 0, taken.stderr
+    assert "Runs: took 4 runs from the report's records (store: " in taken.stdout
+    assert re.search(r"4 of 4 runs made on .*; STRICT=1 trains them anew here", taken.stdout)
+    assert made_on(copied) == usual
+    strict = make(copied, **asked, STRICT="1")
+    assert "Runs: trained 12 epochs in 4 runs, took 4 epochs from the store" in strict.stdout
+    assert "STRICT" not in strict.stdout
     assert made_on(copied) == {"AVX2"}
     rows = page(copied, "index").find(id="tab-provenance").tbody.find_all("tr")
     stated = {row.th.get_text(): row.td.get_text() for row in rows}
     assert stated["instruction set"] == "AVX2"
     assert stated["switches"] == "ATEN_CPU_CAPABILITY=avx2"
-    # The seeds of before are all there without it, and are taken; with it the other half is trained.
-    whole = make(copied, **asked)
-    assert "Runs: trained 0 epochs in 0 runs" in whole.stdout
-    assert made_on(copied) == usual
-    again = make(copied, **asked, **switch)
-    assert "Runs: trained 4 epochs in 2 runs, took 20 epochs from the store" in again.stdout
-    assert made_on(copied) == {"AVX2"}
-    verified = make(copied, "verify", **asked, **switch)
-    assert "All bits agree, in 2 runs." in verified.stdout, verified.stderr
+    again = make(copied, **asked, STRICT="1")
+    assert "up to date: nothing to do" in again.stdout
+
+
+@pytest.mark.long
+def test_report_with_its_records_and_nothing_else_is_made_without_training_to_the_same_bytes(made, tmp_path):
+    """As in a fresh clone, whose report is committed."""
+    shutil.copytree(made[0] / "reports/digits/data", tmp_path / "reports/digits/data")
+    result = make(tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert "Runs: took 10 runs from the report's records (store: 0 MB" in result.stdout
+    assert contents(tmp_path / "reports") == contents(made[0] / "reports")
 
 
 ARMS = {"none": "without a norm", "batch": "with batch norm", "group": "with group norm", "layer": "with layer norm"}
@@ -349,58 +358,90 @@ def test_report_from_an_empty_store_has_the_same_bytes(made, tmp_path):
         assert anew.keys() == before.keys()
 
 
-ALL = ["studies", "report", "pages"]
-EDITED = {  # what an edited file makes run again
+STUDIES = ["learning-rate-0.001", "learning-rate-1000", "learning-rate-range", "replay"]
+ALL = ["results", *STUDIES, "report", "pages"]
+EDITED = {  # the steps that an edited file has done again
+    "bnlib/training/loop.py": ["runs", *ALL],
+    "bnlib/system/stamps.py": ["runs", *ALL],
     "bnlib/page/figures/runs.py": ALL,
     "bnlib/page/prose/claims.py": ALL,
     "bnlib/analysis/claims.py": ALL,  # another one of that name
     "bnlib/analysis/original/test.csv": ALL,
     "bnlib/analysis/original/claims.toml": ALL,
     "bnlib/commands/notebook.py": ALL,
-    "bnlib/system/stamps.py": ALL,
+    "bnlib/commands/report/results.py": ALL,
     "requirements.lock": ALL,
-    "notebooks/learning_rate.ipynb": ["studies"],
+    "notebooks/learning_rate.ipynb": STUDIES[:2],
+    "notebooks/replay.ipynb": ["replay"],
     "notebooks/report.ipynb": ["report"],
     "bnlib/page/html.py": ["pages"],
     "bnlib/page/template/style.css": ["pages"],
-    "bnlib/commands/report.py": ["pages"],
+    "bnlib/commands/report/steps.py": ["pages"],
+    "bnlib/commands/report/pages.py": ["pages"],
+    "bnlib/commands/report/__main__.py": [],
     "bnlib/commands/verify.py": [],
+    "bnlib/commands/adopt.py": [],
     "bnlib/training/plain_loop.py": [],
 }
 
 
-@pytest.mark.parametrize(("name", "again"), EDITED.items(), ids=EDITED)
-def test_changed_file_is_noticed(name, again, made, monkeypatch):
+@pytest.fixture
+def done(made, monkeypatch):
+    """The steps that a report would do after the finished one, none of which is done."""
     monkeypatch.setenv("BNLIB_CACHE", str(made[0] / "cache"))
     monkeypatch.setenv("REPORTS", str(made[0] / "reports"))
-    asked, steps = settings.read(ASKED), []
-    for method, step in (("_run_studies", "studies"), ("_render", "pages")):
-        monkeypatch.setattr(Report, method, lambda self, _, step=step: steps.append(step) or [])
-    monkeypatch.setattr("bnlib.commands.notebook.execute", lambda *_: steps.append("report"))
-    monkeypatch.setattr("bnlib.commands.results.save", lambda *_, **__: None)
-    monkeypatch.setattr(report.stamps, "write", lambda *_: None)
-    assert not Report(asked).run()
-    real, edited = files.sha256, paths.ROOT / name
-    assert edited.exists()
-    monkeypatch.setattr(files, "sha256", lambda path: "edited" if path == edited else real(path))
-    assert Report(asked).run() == bool(again)
-    assert steps == again
+    told = []
+
+    def note(step: str):
+        return lambda *_, **__: told.append(step) or []
+
+    def notebooks(jobs, workers):
+        told.extend(job.output.stem for job in jobs)
+        return jobs
+
+    monkeypatch.setattr(steps.pool, "run_studies", note("runs"))
+    monkeypatch.setattr(steps.records, "join", lambda made: records.Records(*[pd.DataFrame()] * 3))
+    monkeypatch.setattr(Report, "_say_foreign", lambda self, runs: None)
+    monkeypatch.setattr(datasets, "load", lambda *_, **__: None)
+    monkeypatch.setattr("bnlib.commands.report.results.save", note("results"))
+    monkeypatch.setattr(steps, "execute_all", notebooks)
+    monkeypatch.setattr("bnlib.commands.report.pages.render", note("pages"))
+    monkeypatch.setattr(stamps, "write", lambda *_: None)
+
+    def run() -> list[str]:
+        told.clear()
+        Report(settings.read(ASKED), "digits").run()
+        return list(dict.fromkeys(told))  # where nothing is said to be done, it is done again
+
+    return run
+
+
+def test_changed_file_is_noticed_by_the_steps_that_hang_on_it(done, monkeypatch):
+    assert done() == []
+    real, cells, usual = files.sha256, steps.cells, command.told()
+    for name, again in EDITED.items():
+        edited = paths.ROOT / name
+        assert edited.exists()
+        with monkeypatch.context() as patch:
+            patch.setattr(files, "sha256", lambda path, edited=edited: "edited" if path == edited else real(path))
+            patch.setattr(steps, "cells", lambda path, edited=edited: "edited" if path == edited else cells(path))
+            assert done() == again, name
+            assert command.told() != usual, name  # else it would not be looked at any closer
 
 
 def test_every_file_of_the_package_counts_whatever_others_are_called():
-    code = Report(settings.read(ASKED)).common["code"]
-    modules = {path.relative_to(report.PACKAGE).as_posix() for path in report.PACKAGE.rglob("*.py")}
-    assert modules >= APART
+    code = Report(settings.read(ASKED), "digits").common["code"]
+    modules = {path.relative_to(steps.PACKAGE).as_posix() for path in steps.PACKAGE.rglob("*.py")}
     assert set(code) == modules - APART
     assert {"analysis/claims.py", "page/prose/claims.py", "runs/__init__.py", "training/__init__.py"} <= set(code)
+    assert modules >= APART
 
 
-def test_switched_arithmetic_is_noticed(made, monkeypatch):
-    monkeypatch.setenv("BNLIB_CACHE", str(made[0] / "cache"))
-    for switches, fresh in (({}, True), ({"ONEDNN_MAX_CPU_ISA": "AVX2"}, False), ({"ATEN_CPU_CAPABILITY": "avx2"}, False)):
-        with paths.variables(switches):
-            asked = Report(settings.read(ASKED))
-        assert {asked._is_fresh(study) for study in asked.studies} == {fresh}
+@pytest.mark.parametrize("variable", ["ONEDNN_MAX_CPU_ISA", "ATEN_CPU_CAPABILITY", "STRICT"])
+def test_switched_arithmetic_is_noticed(variable, done):
+    with paths.variables({variable: "default"}):
+        assert done() == ["runs", *STUDIES, "report", "pages"]  # results follow where records change
+    assert done() == []
 
 
 def test_edited_page_is_made_again_to_the_same_bytes(copied):
@@ -420,7 +461,7 @@ def test_edited_page_is_made_again_to_the_same_bytes(copied):
         ({"LEARNING_RATES": ""}, 'error: LEARNING_RATES="": names no learning rate'),
         ({"EPOCHS": "0"}, 'error: EPOCHS="0": '),
         ({"SEEDS": "x"}, 'error: SEEDS="x": '),
-        ({"WORKERS": "0"}, 'error: WORKERS="0": '),
+        ({"WORKERS": "0", "SEEDS": "3"}, 'error: WORKERS="0": '),
         ({"DATASET": "foo"}, 'error: DATASET="foo": '),
         ({"PRECISION": "fp7"}, 'error: PRECISION="fp7": '),
         (
@@ -430,13 +471,24 @@ def test_edited_page_is_made_again_to_the_same_bytes(copied):
         ({"SCHEDULER": "nonsense", "SEEDS": "3"}, 'error: SCHEDULER="nonsense": should be tcp://host:port'),
     ],
 )
-def test_bad_input_is_one_line_and_changes_nothing(made, variables, said):
+def test_bad_input_is_one_line_and_changes_nothing(made, variables, said, monkeypatch, capsys):
+    monkeypatch.setenv("BNLIB_CACHE", str(made[0] / "cache"))
+    monkeypatch.setenv("REPORTS", str(made[0] / "reports"))
+    for name, value in (SMALL | variables).items():
+        monkeypatch.setenv(name, value)
     before = contents(made[0])
-    result = make(made[0], **variables)
-    assert result.returncode != 0
-    assert result.stderr.startswith(said)
-    assert [line for line in result.stderr.splitlines() if not line.startswith("make:")][1:] == []
+    assert command.main() == 1
+    error = capsys.readouterr().err
+    assert error.startswith(said)
+    assert error.count("\n") == 1
     assert contents(made[0]) == before
+
+
+def test_bad_input_fails_make(made):
+    result = make(made[0], LEARNING_RATES="banana")
+    assert result.returncode != 0
+    assert result.stderr.startswith("error: LEARNING_RATES=\"banana\": 'banana' is not a learning rate")
+    assert [line for line in result.stderr.splitlines() if not line.startswith("make:")][1:] == []
 
 
 def test_two_reports_at_once_are_refused(made):
@@ -448,34 +500,30 @@ def test_two_reports_at_once_are_refused(made):
     assert "another `make report` is at work" in result.stderr
 
 
-def test_failing_notebook_leaves_the_finished_report_as_it_was(copied, monkeypatch, tmp_path):
-    notebooks = tmp_path / "notebooks"
-    shutil.copytree(paths.NOTEBOOKS, notebooks)
-    path = notebooks / "report.ipynb"
+def test_failing_notebook_leaves_the_finished_report_as_it_was(copied, tmp_path):
+    root = checkout(tmp_path)
+    path = root / "notebooks/report.ipynb"
     broken = json.loads(path.read_text())
     broken["cells"][-1]["source"] = ["raise RuntimeError('broken on purpose')"]
     path.write_text(json.dumps(broken))
-    monkeypatch.setattr(paths, "NOTEBOOKS", notebooks)
-    monkeypatch.setenv("BNLIB_CACHE", str(copied / "cache"))
-    monkeypatch.setenv("REPORTS", str(copied / "reports"))
     before = contents(copied / "reports")
-    for name in SMALL:
-        monkeypatch.setenv(name, SMALL[name])
-    assert report.main() == 1
+    result = make(copied, root=root)
+    assert result.returncode != 0
+    assert "RuntimeError: broken on purpose" in result.stderr
     assert contents(copied / "reports") == before
     assert (copied / "cache/executed/digits/report.failed.ipynb").exists()
 
 
 @pytest.mark.long
 def test_fall_back_is_said_on_the_terminal_and_on_the_page(made, monkeypatch, tmp_path, capsys):
-    monkeypatch.setattr(report.download, "_download", lambda name, root: "no network")
+    monkeypatch.setattr(download, "_download", lambda name, root: "no network")
     for name, value in (SMALL | {"DATASET": "auto", "LEARNING_RATES": "0.001"}).items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("BNLIB_CACHE", str(made[0] / "cache"))  # its runs are there already
     executed = made[0] / "cache/executed"
     saved = shutil.copytree(executed, tmp_path / "saved")
     try:
-        assert report.main() == 0
+        assert command.main() == 0
     finally:
         shutil.rmtree(executed)
         shutil.copytree(saved, executed)

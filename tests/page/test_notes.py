@@ -11,7 +11,7 @@ from tests.page.test_sections import runs
 
 
 def asked(**settings) -> dict[str, Study]:
-    return {each.name: each for each in studies.joined(studies.studies(Settings(**settings), "mnist"))}
+    return {each.name: each for each in studies.joined(studies.studies(Settings(**settings), "mnist", "cpu"))}
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,9 @@ import time
 import pytest
 
 from bnlib import UserError
-from bnlib.commands import report as command
+from bnlib.commands.report import __main__ as command
 from bnlib.runs import cluster
-from bnlib.system import paths
+from bnlib.system import download, paths
 from tests.conftest import contents, make
 
 SOON = {"LEARNING_RATES": "0.001", "SEEDS": "2", "EPOCHS": "2"}
@@ -111,7 +111,7 @@ def test_somebody_else_at_the_address_is_no_scheduler():
 
 
 def test_scheduler_is_asked_before_data_are_fetched(monkeypatch, capsys):
-    monkeypatch.setattr(command.download, "choose", lambda *_: pytest.fail("data were looked for"))
+    monkeypatch.setattr(download, "choose", lambda *_: pytest.fail("data were looked for"))
     monkeypatch.setenv("SCHEDULER", f"tcp://127.0.0.1:{free_port()}")
     assert command.main() == 1
     assert "no Dask scheduler answers there" in capsys.readouterr().err

@@ -112,7 +112,7 @@ def test_tally_counts_what_was_trained_and_what_was_kept(tmp_path, monkeypatch):
         ([{"given": 4}], "Runs: took 4 runs from the report's records"),
         (
             [{"given": 4, "kept": 7}, {"trained": 2}],
-            "Runs: trained 2 epochs in 1 runs, took 7 epochs from the store, took 4 runs from the report's records",
+            "Runs: trained 2 epochs in 1 run, took 7 epochs from the store, took 4 runs from the report's records",
         ),
     ],
 )

@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bnlib.runs import source
-from bnlib.system import paths
+from bnlib.system import paths, source
 
 NAMES = """
 import json
@@ -18,7 +17,19 @@ from bnlib.experiment.config import RunConfig
 from bnlib.runs import store
 arms = {norm: {"norm": norm} for norm in ("none", "batch", "group")} | {"sgd": {"optimizer": "sgd"}}
 configs = [RunConfig(dataset="digits", seed=0, learning_rate=0.001, **arm) for arm in arms.values()]
-print(json.dumps(dict(zip(arms, (recipe.name for recipe in store.recipes(configs, "data"))))))
+print(json.dumps(dict(zip(arms, (recipe.name for recipe in store.recipes(configs, "data"))))), flush=True)
+"""
+# What takes long to import, once; each copy of the package then in a child of its own.
+CHILDREN = """
+import os, sys
+import cloudpickle, filelock, joblib, numpy, pandas, pydantic, torch
+for folder in sys.argv[2:]:
+    if not os.fork():
+        sys.path.insert(0, folder)
+        exec(sys.argv[1])
+        import bnlib
+        os._exit(not bnlib.__file__.startswith(folder))
+    assert os.wait()[1] == 0, folder
 """
 LOOP, MODELS, CONFIG = "training/loop.py", "training/models.py", "experiment/config.py"
 OUTCOMES = "experiment/outcomes.py"
@@ -44,10 +55,12 @@ HARMFUL = {
 }
 
 
-def begin(folder: Path) -> subprocess.Popen:
-    """Has a copy of the package tell the names of some runs."""
-    environment = os.environ | {"PYTHONPATH": str(folder)}
-    return subprocess.Popen([sys.executable, "-c", NAMES], env=environment, cwd=folder, stdout=subprocess.PIPE, text=True)
+def names_in(folders: list[Path], cwd: Path) -> list[dict[str, str]]:
+    """The names of some runs, as the copy of the package in each folder has them."""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    command = [sys.executable, "-c", CHILDREN, NAMES, *map(str, folders)]
+    done = subprocess.run(command, env=environment, cwd=cwd, stdout=subprocess.PIPE, text=True, check=True)
+    return list(map(json.loads, done.stdout.splitlines()))
 
 
 def edit(folder: Path, path: str, before: str | None, *after: str) -> None:
@@ -70,15 +83,13 @@ def edit(folder: Path, path: str, before: str | None, *after: str) -> None:
 @pytest.fixture(scope="module")
 def names(tmp_path_factory):
     """The names of the runs as the package is, and after each edit of a copy of it."""
-    told, edits = {}, {"none": ()} | HARMLESS | {name: values[:3] for name, values in HARMFUL.items()}
-    for name, values in edits.items():
-        folder = tmp_path_factory.mktemp("copy")
+    edits = {"none": ()} | HARMLESS | {name: values[:3] for name, values in HARMFUL.items()}
+    folders = [tmp_path_factory.mktemp("copy") for _ in edits]
+    for folder, values in zip(folders, edits.values(), strict=True):
         shutil.copytree(paths.ROOT / "bnlib", folder / "bnlib", ignore=shutil.ignore_patterns("__pycache__"))
         if values:
             edit(folder, *values)
-        process = begin(folder)
-        told[name] = json.loads(process.communicate()[0])
-    return told
+    return dict(zip(edits, names_in(folders, tmp_path_factory.mktemp("elsewhere")), strict=True))
 
 
 @pytest.mark.parametrize("change", HARMLESS)

@@ -19,6 +19,18 @@ def test_finished_step_is_fresh(step):
     assert stamps.is_fresh(step[0], INPUTS)
 
 
+def test_finished_step_says_what_it_made_in_the_order_in_which_it_said_so(tmp_path):
+    made = [tmp_path / name for name in ("index.html", "a.csv")]
+    for path in made:
+        path.write_text(path.name)
+    stamps.write(tmp_path / "stamp.json", INPUTS, made)
+    assert stamps.outputs(tmp_path / "stamp.json", INPUTS) == made
+    assert stamps.outputs(tmp_path / "stamp.json", INPUTS | {"rate": 0.002}) == []
+    made[1].write_text("edited")
+    assert stamps.outputs(tmp_path / "stamp.json", INPUTS) == []
+    assert stamps.outputs(tmp_path / "no stamp.json", INPUTS) == []
+
+
 def test_touched_output_is_still_fresh(step):
     os.utime(step[1], (0, 0))
     assert stamps.is_fresh(step[0], INPUTS)

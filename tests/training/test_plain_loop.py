@@ -3,6 +3,7 @@
 import itertools
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -26,8 +27,14 @@ def one_thread():
 
 
 @pytest.fixture(scope="module")
-def digits():
+def digits() -> Data:
     return data.load("digits")
+
+
+@pytest.fixture(scope="module")
+def train(digits) -> Split:
+    """The training images of `digits` as tensors."""
+    return loop.to_device(digits.train, config("none"))
 
 
 class Single(nn.Module):
@@ -69,8 +76,8 @@ def test_original_network_has_relu_before_pooling():
 
 
 @pytest.mark.parametrize("norm", NORMS)
-def test_pooling_before_relu_changes_no_bit(norm, digits):
-    batches = [(digits.train.images[index], digits.train.labels[index]) for index in fifty(digits)]
+def test_pooling_before_relu_changes_no_bit(norm, digits, train):
+    batches = [(train.images[index], train.labels[index]) for index in fifty(digits)]
     ours, originals = (
         list(plain_loop.losses(m, batches, 0.001, 50)) for m in (models.build(config(norm)), plain_loop.network(config(norm)))
     )
@@ -79,39 +86,37 @@ def test_pooling_before_relu_changes_no_bit(norm, digits):
 
 
 @pytest.mark.parametrize("norm", NORMS)
-def test_fifty_steps_each_give_the_loss_of_the_plain_network(norm, digits, monkeypatch):
+def test_fifty_steps_each_give_the_loss_of_the_plain_network(norm, digits, train, monkeypatch):
     expected, original = [], plain_loop.network(config(norm))
 
     def look(model, batch):
         original.load_state_dict(model.state_dict())
         with torch.no_grad():
-            expected.append(
-                nn.functional.cross_entropy(original(digits.train.images[batch]), digits.train.labels[batch]).item()
-            )
+            expected.append(nn.functional.cross_entropy(original(train.images[batch]), train.labels[batch]).item())
 
     seen = fitted(digits, norm, 0.001, monkeypatch, look)
     assert seen[-1] < seen[0] / 5
     assert seen == pytest.approx(expected[:50], rel=1e-5)
 
 
-def test_fifty_steps_with_batch_norm_are_those_of_the_plain_loop_in_double_precision(digits, monkeypatch):
+def test_fifty_steps_with_batch_norm_are_those_of_the_plain_loop_in_double_precision(digits, train, monkeypatch):
     # In single precision rounding errors grow from step to step: Adam divides each gradient by its own size, those of biases
     # before batch norm, which are nothing but rounding, included. The plain loop on one thread and on two differs as much.
-    train, test = (Split(split.images.double(), split.labels) for split in (digits.train, digits.test))
-    batches = [(train.images[index], train.labels[index]) for index in fifty(digits)]
+    double = Data("digits", *(Split(split.images.astype(np.float64), split.labels) for split in (digits.train, digits.test)), "")
+    batches = [(train.images[index].double(), train.labels[index]) for index in fifty(digits)]
     original = nn.Sequential(plain_loop.network(config("batch")).double(), Single())
     expected = list(plain_loop.losses(original, batches, 0.001, 50))
     real = models.build
     monkeypatch.setattr(loop.models, "build", lambda *arguments: real(*arguments).double())
-    seen = fitted(Data("digits", train, test, ""), "batch", 0.001, monkeypatch)
+    seen = fitted(double, "batch", 0.001, monkeypatch)
     assert seen[-1] < seen[0] / 5
     assert seen == pytest.approx(expected, rel=1e-5)
 
 
 @pytest.mark.parametrize(("norm", "learning_rate"), [("none", 1e-4), ("batch", 1e-6)])
-def test_fifty_steps_are_those_of_the_plain_loop(norm, learning_rate, digits, monkeypatch):
+def test_fifty_steps_are_those_of_the_plain_loop(norm, learning_rate, digits, train, monkeypatch):
     # With batch norm at a rate so small that rounding errors have no time to grow: see the test before.
-    batches = [(digits.train.images[index], digits.train.labels[index]) for index in fifty(digits)]
+    batches = [(train.images[index], train.labels[index]) for index in fifty(digits)]
     expected = list(plain_loop.losses(plain_loop.network(config(norm)), batches, learning_rate, 50))
     seen = fitted(digits, norm, learning_rate, monkeypatch)
     assert seen[-1] < 0.96 * seen[0]
@@ -126,7 +131,7 @@ def test_transformed_images_are_those_of_fit(tmp_path):
     head = bench._head(dataset, 5)
     for i in range(5):
         image, label = dataset[i]
-        assert torch.equal(image, head.train.images[i])
+        assert np.array_equal(image.numpy(), head.train.images[i])
         assert label == head.train.labels[i]
 
 

@@ -1,5 +1,6 @@
 """The steps from what was asked to the pages; each is done where what it was made from, or what it made, has changed."""
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -33,8 +34,8 @@ INDEX = "report"  # the notebook of the first page, which reads what all studies
 class Report:
     """One `make report`: what it was asked for, and where its steps leave their files."""
 
-    def __init__(self, settings: Settings, dataset: str):
-        self.workers, self.settings, self.dataset = _workers(), settings, dataset
+    def __init__(self, settings: Settings, dataset: str, workers: str = ""):
+        self.workers, self.settings, self.dataset = workers, settings, dataset
         self.fell_back = settings.dataset == "auto" and dataset == "digits"
         device = environment.device(settings.device)
         self.warnings = list(filter(None, [FELL_BACK * self.fell_back, environment.warning(device, settings.precision)]))
@@ -208,23 +209,22 @@ class Report:
         return made, True
 
 
-def asked() -> tuple[Settings, str]:
-    """What the variables ask for, the rest as the report that stands there was asked for; and on which data set that is.
+def asked() -> tuple[Settings, str, str]:
+    """What the variables ask for, the rest as the report that stands there was asked for; on which data set; and with what.
 
     Raises:
         UserError: a variable is not what it should be, or data are to be had neither here nor elsewhere.
     """
-    settings = read()
+    settings, workers = read(), _workers()
     try:
         dataset = download.choose(settings.dataset)
     except download.Unreachable:
         dataset = settings.dataset
         if not (paths.report(dataset) / "data/runs.csv").exists():
             raise  # else its runs may do without the images
-    try:
-        return read(standing=studies.asked(studies.load(paths.report(dataset) / "data"))), dataset
-    except (OSError, ValueError, KeyError):  # none, or none that can be read
-        return settings, dataset
+    with contextlib.suppress(OSError, ValueError, KeyError):  # none stands there, or none that can be read
+        settings = read(standing=studies.asked(studies.load(paths.report(dataset) / "data")))
+    return settings, dataset, workers
 
 
 def sources() -> dict[str, str]:
