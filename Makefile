@@ -57,7 +57,7 @@ test-long: $(ENV) ## Tests that take longer: a report killed again and again, ru
 bench: $(ENV) ## Time training beside the original's loop (REPEATS, PRECISION, DEVICE; KEEP=1 for the report)
 	@$(PY) -m bnlib.commands.bench
 
-verify: $(ENV) ## Do some runs of a report anew and compare the bits (DATASET; VERIFY=n runs of each arm)
+verify: $(ENV) ## Check a report: records, all that follows from them, some runs done anew (DATASET; VERIFY=n of each arm)
 	@$(PY) -m bnlib.commands.verify
 
 lab: $(ENV) ## JupyterLab on the notebooks

@@ -228,7 +228,7 @@ def test_page_that_other_versions_made_is_compared_in_words(report, once, capsys
     assert verify.main() == 1
     said = capsys.readouterr().out
     assert "Other versions than here made the pages: their words were compared, and not their figures." in said
-    assert re.findall("WRONG (.*)", said) == ["learning-rate-1000.html: says `always`, should be ``"]
+    assert re.findall("WRONG (.*)", said) == ["learning-rate-1000.html: says `always`, which should not be there"]
 
 
 def test_images_that_are_not_here_are_passed_over(tmp_path):
@@ -256,7 +256,7 @@ def test_last_bits_of_a_number_are_no_difference_and_more_is(tmp_path):
         ("", "is empty"),
         ("a,b\nx,0.3\nx,0.3\n", "has 2 rows, should have 1"),
         ("a,c\nx,0.3\n", "has the columns a,c, should have a,b"),
-        ("a,b\nx\n", "line 2, b: says `None`, should be `0.3`"),
+        ("a,b\nx\n", "line 2, b: lacks `0.3`"),
     ],
 )
 def test_table_of_another_form_is_told(text, told, tmp_path):
