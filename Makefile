@@ -36,7 +36,7 @@ report: ready ## Run what is missing and render the pages
 reproduce: ready ## Do a whole report anew and say what agrees
 	@"$$PYTHON" -m bnlib.commands.reproduce
 
-verify: ready ## Do some runs of a report anew and compare the bits
+verify: ready ## Check a report's records and pages; do some runs anew
 	@"$$PYTHON" -m bnlib.commands.verify
 
 adopt: ready ## Take the runs of a committed report into the store

@@ -31,7 +31,7 @@ def reproduce() -> bool:
     Raises:
         UserError: there is no report on the data set, or it cannot be read; or as `run_all`.
     """
-    settings, dataset = steps.asked()
+    settings, dataset, _ = steps.asked()
     report, place = paths.report(dataset), paths.reproduction(dataset)
     kept = records.load(report / "data")
     runs, refused = records.taken(kept)

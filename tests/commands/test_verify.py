@@ -1,5 +1,6 @@
 import os
 import random
+import re
 import shutil
 from dataclasses import replace
 
@@ -202,7 +203,7 @@ def test_each_table_that_does_not_follow_from_the_records_is_told(report, quick,
 def test_each_page_that_does_not_follow_from_the_records_is_told(report, once, capsys):
     folder = report.parent
     table = folder / "index.html"
-    number = next(word for word in table.read_text().split(">") if word[:5].replace(".", "").isdigit() and word[2:3] == ".")[:5]
+    number = re.search(r">(\d\d\.\d\d)<", table.read_text()).group(1)
     edit(table, f">{number}<", ">12.34<")
     edit(folder / "replay.html", "base64,PD94", "base64,PD95")
     (folder / "learning-rate-1000.html").unlink()
@@ -220,13 +221,14 @@ def test_each_page_that_does_not_follow_from_the_records_is_told(report, once, c
 
 
 def test_page_that_other_versions_made_is_compared_in_words(report, once, capsys):
-    other = {"matplotlib": "0.1"}
-    there = provenance.load(report)
-    provenance.save_facts(there | other, report)
+    provenance.save_facts(provenance.load(report) | {"matplotlib": "0.1"}, report)
     edit(report.parent / "answer-1.svg", "<svg", "<svg ")
-    status, wrong = verified(capsys)
-    assert status == 1  # the page states the version with which it was made: it is not the one of the facts any more
-    assert not any("svg" in line for line in wrong)
+    edit(report.parent / "replay.html", "base64,PD94", "base64,PD95")
+    edit(report.parent / "learning-rate-1000.html", "</h1>", " always</h1>")
+    assert verify.main() == 1
+    said = capsys.readouterr().out
+    assert "Other versions than here made the pages: their words were compared, and not their figures." in said
+    assert re.findall("WRONG (.*)", said) == ["learning-rate-1000.html: says `always`, which should not be there"]
 
 
 def test_images_that_are_not_here_are_passed_over(tmp_path):
@@ -254,7 +256,7 @@ def test_last_bits_of_a_number_are_no_difference_and_more_is(tmp_path):
         ("", "is empty"),
         ("a,b\nx,0.3\nx,0.3\n", "has 2 rows, should have 1"),
         ("a,c\nx,0.3\n", "has the columns a,c, should have a,b"),
-        ("a,b\nx\n", "line 2, b: says `None`, should be `0.3`"),
+        ("a,b\nx\n", "line 2, b: lacks `0.3`"),
     ],
 )
 def test_table_of_another_form_is_told(text, told, tmp_path):

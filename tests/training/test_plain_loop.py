@@ -102,7 +102,8 @@ def test_fifty_steps_each_give_the_loss_of_the_plain_network(norm, digits, train
 def test_fifty_steps_with_batch_norm_are_those_of_the_plain_loop_in_double_precision(digits, train, monkeypatch):
     # In single precision rounding errors grow from step to step: Adam divides each gradient by its own size, those of biases
     # before batch norm, which are nothing but rounding, included. The plain loop on one thread and on two differs as much.
-    double = Data("digits", *(Split(split.images.astype(np.float64), split.labels) for split in (digits.train, digits.test)), "")
+    splits = (Split(split.images.astype(np.float64), split.labels) for split in (digits.train, digits.test))
+    double = Data("digits", *splits, "")
     batches = [(train.images[index].double(), train.labels[index]) for index in fifty(digits)]
     original = nn.Sequential(plain_loop.network(config("batch")).double(), Single())
     expected = list(plain_loop.losses(original, batches, 0.001, 50))

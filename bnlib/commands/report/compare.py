@@ -36,7 +36,9 @@ def difference(there: Path, anew: Path, drawn: bool = True, images: bool = True)
     return "has other bytes in its figures or markup, though no other words" if there.suffix == ".html" else "has other bytes"
 
 
-def _said(a: object, b: object) -> str:
+def _said(a: str | None, b: str | None) -> str:
+    if not a or not b:
+        return f"says `{a}`, which should not be there" if a else f"lacks `{b}`"
     return f"says `{a}`, should be `{b}`"
 
 

@@ -110,11 +110,13 @@ def pages(standing: Standing, data: Data, scratch: Path) -> Path:
         UserError: a notebook fails here, or this machine has no such device as the runs were made on.
     """
     places = {"REPORTS": str(scratch / "reports"), "BNLIB_CACHE": str(scratch / "cache"), cluster.VARIABLE: "", pool.STRICT: ""}
-    # A notebook that asks for another study than the report does takes its runs from there.
-    shutil.copytree(standing.folder / "data", scratch / "reports" / standing.dataset / "data")
-    for kept in (paths.benchmark(), standing.folder / TOOK):
-        if kept.is_file():
-            shutil.copy(kept, scratch / "reports" / kept.relative_to(standing.folder.parent))
+    # A notebook that asks for another study than the report does takes its runs from the records.
+    kept = [standing.folder / "data" / f"{name}.csv" for name in records.COLUMNS]
+    for path in (*kept, standing.folder / TOOK, paths.benchmark()):
+        if path.is_file():
+            copy = scratch / "reports" / path.relative_to(standing.folder.parent)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, copy)
     with paths.variables(places):
         Recomputed(standing, data).run()
     return scratch / "reports" / standing.dataset

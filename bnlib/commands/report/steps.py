@@ -137,7 +137,7 @@ class Report:
         results.save([self._folder(study) for study in self.studies], self.results, took, keep_time)
         if keep_time:
             inputs["kept"] = stamps.sources([took], self.report)
-        stamps.write(stamp, inputs, _files(self.results))
+        stamps.write(stamp, inputs, files.visible(self.results, "*"))
         return True
 
     # Notebooks: records and results -> executed notebooks, side by side
@@ -164,7 +164,7 @@ class Report:
         values = {"dataset": self.dataset, "fell_back": self.fell_back}
         job = Job(*self._places(INDEX, INDEX), values, {"BNLIB_RESULTS": str(self.results)})
         kept = [path for path in (paths.benchmark(),) if path.exists()]
-        read = stamps.sources(_files(self.results), self.results) | stamps.sources(kept, self.report.parent)
+        read = stamps.sources(files.visible(self.results, "*"), self.results) | stamps.sources(kept, self.report.parent)
         return [*jobs, (job, {"read": read}, None)]
 
     def _places(self, notebook: str, output: str) -> tuple[Path, Path]:
@@ -195,7 +195,7 @@ class Report:
         template = files.visible(PACKAGE / "page/template", "*")
         inputs = self.common | {
             "notebooks": stamps.sources(executed, self.executed),
-            "results": stamps.sources(_files(self.results), self.results),
+            "results": stamps.sources(files.visible(self.results, "*"), self.results),
             "template": stamps.sources(
                 [PACKAGE / "page/html.py", Path(__file__), Path(__file__).with_name("pages.py"), *template], PACKAGE
             ),
@@ -238,11 +238,6 @@ def _workers() -> str:
         with cluster.connected(address) as connection:
             return f"{plural(connection.workers, 'worker')} at {address}"
     return f"{worker_count()} at once"
-
-
-def _files(folder: Path) -> list[Path]:
-    """The finished files in a folder: not those that a killed process left half-written."""
-    return sorted(folder.glob("[!.]*"))
 
 
 def _store() -> str:
