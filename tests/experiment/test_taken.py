@@ -180,7 +180,7 @@ def test_swapped_runs_are_both_refused(folder):
 )
 def test_text_in_a_column_of_numbers_is_no_table_of_records(column, value, folder):
     edit(folder, "epochs", put(2, **{column: value}))
-    with pytest.raises(records.UserError, match="epochs.csv is not a table of records"):
+    with pytest.raises(records.UserError, match=r"epochs\.csv is not a table of records"):
         records.load(folder)
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from bnlib.system import paths, source
+from bnlib.system import paths
+from bnlib.system.code import source
 
 NAMES = """
 import json
