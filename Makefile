@@ -62,7 +62,8 @@ lint: ready ## Check style and formatting of code and notebooks
 	@"$$PYTHON" -m ruff check .
 	@"$$PYTHON" -m ruff format --check .
 
-format: ready ## Format code and notebooks
+format: ready ## Format code and notebooks; drop what notebooks showed
+	@"$$PYTHON" -m bnlib.system.litter notebooks
 	@"$$PYTHON" -m ruff check --fix .
 	@"$$PYTHON" -m ruff format .
 

@@ -45,7 +45,7 @@ def kept(codes: Collection[str]) -> Benchmark | None:
     """
     path = paths.benchmark()
     try:
-        said = json.loads(path.read_text())
+        said = json.loads(path.read_text(encoding="utf-8"))
         if not set(said["facts"]["training code"].split()) & set(codes):
             return None
         return Benchmark(pd.DataFrame(said["rates"]), said["operations"], said["facts"])

@@ -2,6 +2,7 @@
 
 import base64
 import re
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,6 +44,9 @@ class PageExporter(HTMLExporter):
     """nbconvert's HTML exporter with the template in `template`."""
 
     def __init__(self, **options):
+        # No template of the reader's: only nbconvert's own, which this environment has, and ours.
+        own = [str(path) for path in (Path(sys.prefix) / "share/jupyter/nbconvert/templates",) if path.is_dir()]
+        options |= {"template_data_paths": own} if own else {}
         super().__init__(template_name=TEMPLATE.name, extra_template_basedirs=[str(TEMPLATE.parent)], **options)
 
     @pass_context
@@ -64,7 +68,7 @@ def render(notebook: nbformat.NotebookNode, title: str, page: Page, pages: list[
         "title": title,
         "href": page.href,
         "pages": pages,
-        "style": (TEMPLATE / "style.css").read_text(),
+        "style": (TEMPLATE / "style.css").read_text(encoding="utf-8"),
         "highlight": _highlighting(),
         "version": __version__,
     }

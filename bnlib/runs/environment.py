@@ -88,7 +88,7 @@ def versions() -> dict[str, str]:
 def torch_version() -> str:
     """As `torch.__version__` has it: with the build, which can decide the last bits."""
     folder = Path(importlib.util.find_spec("torch").origin).parent
-    found = re.search(r"__version__ = ['\"](.+?)['\"]", (folder / "version.py").read_text())
+    found = re.search(r"__version__ = ['\"](.+?)['\"]", (folder / "version.py").read_text(encoding="utf-8"))
     return found.group(1) if found else importlib.metadata.version("torch")
 
 
@@ -104,7 +104,7 @@ def processor() -> str:
 def _cpuinfo() -> dict[str, str]:
     """What the system says of its first processor."""
     info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
+    lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
     return dict(reversed([tuple(part.strip() for part in line.split(":", 1)) for line in lines if ":" in line]))
 
 
@@ -117,7 +117,7 @@ def _flags() -> set[str]:
 def _caches() -> list[str]:
     """The sizes of its caches, by which libraries cut their work into blocks."""
     folders = sorted(Path("/sys/devices/system/cpu/cpu0/cache").glob("index*"))
-    return [(folder / "size").read_text().strip() for folder in folders if (folder / "size").exists()]
+    return [(folder / "size").read_text(encoding="utf-8").strip() for folder in folders if (folder / "size").exists()]
 
 
 def _capability(flags: set[str]) -> str:
@@ -129,5 +129,5 @@ def _capability(flags: set[str]) -> str:
 
 def _accelerators() -> list[str]:
     """The names of the GPUs, as NVIDIA's driver gives them."""
-    told = [path.read_text() for path in sorted(Path("/proc/driver/nvidia/gpus").glob("*/information"))]
+    told = [path.read_text(encoding="utf-8") for path in sorted(Path("/proc/driver/nvidia/gpus").glob("*/information"))]
     return [found.group(1) for text in told if (found := re.search(r"Model:\s*(.+)", text))]

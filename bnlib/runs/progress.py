@@ -56,7 +56,7 @@ def event(config, epoch: int, ended: bool = False) -> dict:
 
 def append(log: str, event: dict) -> None:
     """Adds an event to the log, from whatever process."""
-    with open(log, "a") as stream:  # one short write in append mode: lines of several processes never mix
+    with open(log, "a", encoding="utf-8") as stream:  # one short write in append mode: lines of several processes never mix
         stream.write(json.dumps(event) + "\n")
 
 
@@ -128,7 +128,7 @@ def _follow(log: str, kind: type[tqdm], tally: Tally, stop: threading.Event) -> 
     bar, seen, runs = None, {}, 0
     plain = kind is tqdm and not sys.stderr.isatty()
     said, before = time.monotonic(), ""
-    with open(log) as stream:
+    with open(log, encoding="utf-8") as stream:
         while True:
             last = stop.is_set()
             for event in map(json.loads, stream):

@@ -87,7 +87,7 @@ def keep_time(made: Records, path: Path) -> None:
 def kept_time(made: Records, path: Path) -> dict[str, str]:
     """What `keep_time` kept, as a fact; none where it was of other records."""
     try:
-        said = json.loads(path.read_text())
+        said = json.loads(path.read_text(encoding="utf-8"))
         if said["records"] != _digest(made):
             return {}
     except (OSError, ValueError, KeyError):  # none was kept, or it is damaged
@@ -144,6 +144,6 @@ def load(folder: Path) -> dict[str, str]:
     """
     path = folder / "provenance.json"
     try:
-        return json.loads(path.read_text())
+        return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UserError(f"{path} cannot be read; `make report` makes it again ({error})") from error

@@ -1,10 +1,12 @@
 """`make clean`: removes what can be made again. It needs no environment: nothing here but Python's own library.
 
-`python -m bnlib.system.litter`, with the word `runs` for the store of runs too.
+`python -m bnlib.system.litter`, with the word `runs` for the store of runs too; with `notebooks`, what these showed when they
+were saved, and nothing else.
 """
 
 import contextlib
 import fcntl
+import json
 import shutil
 import sys
 from collections.abc import Iterator
@@ -14,6 +16,7 @@ from bnlib.system import paths
 
 TOOLS = (".pytest_cache", ".ruff_cache", ".hypothesis")
 CODE = ("bnlib", "tests", "notebooks")
+COMPARED = "nbval-check-output"  # tags a cell whose output is kept, for the tests
 
 
 def lock() -> Path:
@@ -40,6 +43,25 @@ def remove(runs: bool) -> None:
         print(f"kept: {size:,.0f} MB of runs in {store}; make clean-all removes them too")
 
 
+def strip(notebook: Path) -> None:
+    """Takes out of a saved notebook what it showed, but for the cells whose output a test compares.
+
+    Raises:
+        OSError, ValueError: it cannot be read or written, or is no notebook.
+    """
+    text = notebook.read_text(encoding="utf-8")
+    content = json.loads(text)
+    for cell in content["cells"]:
+        cell["metadata"] = {key: value for key, value in cell["metadata"].items() if key == "tags"}
+        if cell["cell_type"] == "code":
+            cell["execution_count"] = None
+            if COMPARED not in cell["metadata"].get("tags", []):
+                cell["outputs"] = []
+    stripped = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+    if stripped != text:
+        notebook.write_text(stripped, encoding="utf-8")
+
+
 @contextlib.contextmanager
 def alone() -> Iterator[None]:
     """Holds the lock of `make report` for a block.
@@ -63,6 +85,10 @@ def alone() -> Iterator[None]:
 
 def main() -> int:
     """Returns the exit status."""
+    if "notebooks" in sys.argv[1:]:
+        for notebook in sorted(paths.NOTEBOOKS.glob("[!.]*.ipynb")):
+            strip(notebook)
+        return 0
     try:
         with alone():
             remove(runs="runs" in sys.argv[1:])

@@ -28,7 +28,7 @@ def published_test() -> pd.DataFrame:
 
 
 def _read(name: str) -> pd.DataFrame:
-    with resources.files("bnlib.analysis").joinpath("original", name).open() as stream:
+    with resources.files("bnlib.analysis").joinpath("original", name).open(encoding="utf-8") as stream:
         return pd.read_csv(stream)
 
 

@@ -50,7 +50,7 @@ class Standing(NamedTuple):
     def _fell_back(self) -> bool:
         # That MNIST was asked for and not to be had stands nowhere but on the page; all that follows from it is compared.
         index = self.folder / "index.html"
-        return index.is_file() and "MNIST was not in the data folder" in index.read_text(errors="replace")
+        return index.is_file() and "MNIST was not in the data folder" in index.read_text(encoding="utf-8", errors="replace")
 
     @property
     def versions(self) -> dict[str, str]:
@@ -134,7 +134,7 @@ def shown(standing: Standing, data: Data, anew: Path) -> Iterator[tuple[str, str
 def shows_images(standing: Standing, data: Data) -> bool:
     """Whether the data set's images are here, and were where the pages were made."""
     told = plain(no_images(standing.dataset)).strip("*")
-    return data.here and not any(told in page.read_text(errors="replace") for page in standing.folder.glob("*.html"))
+    return data.here and not any(told in page.read_text(encoding="utf-8", errors="replace") for page in standing.folder.glob("*.html"))
 
 
 def _names(folder: Path, pattern: str) -> list[str]:

@@ -185,7 +185,7 @@ def _module_file(module: ModuleType | None) -> str:
 @functools.cache
 def _tree(file: str) -> ast.Module:
     """A file's syntax as it was when first asked for: what is edited while runs go on is not what they run."""
-    return ast.parse(Path(file).read_text() if Path(file).is_file() else "".join(linecache.getlines(file)))
+    return ast.parse(Path(file).read_text(encoding="utf-8") if Path(file).is_file() else "".join(linecache.getlines(file)))
 
 
 def _definitions(function: FunctionType) -> list[ast.AST]:
