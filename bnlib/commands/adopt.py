@@ -6,7 +6,7 @@ from pathlib import Path
 
 from bnlib import UserError, commands
 from bnlib.experiment import records, settings, studies
-from bnlib.experiment.config import rate_name
+from bnlib.experiment.config import full_name, rate_name
 from bnlib.experiment.records import Run
 from bnlib.experiment.study import Study
 from bnlib.page.words import plural
@@ -85,9 +85,7 @@ def adopt(count: int) -> bool:
         return False
     adopted = [_renamed(run, recipe, len(tried)) for run, recipe in zip(runs, recipes, strict=True)]
     _save(kept, dict(zip((run.name for run in runs), adopted, strict=True)), folder)
-    stored = sum(
-        store.rename(records.full_name(run.config, run.made_by), recipe) for run, recipe in zip(runs, recipes, strict=True)
-    )
+    stored = sum(store.rename(full_name(run.config, run.made_by), recipe) for run, recipe in zip(runs, recipes, strict=True))
     print(f"All bits agree: {plural(len(runs), 'run')} and the weights of {stored} are of this code now.")
     return True
 

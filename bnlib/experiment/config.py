@@ -6,6 +6,8 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from bnlib.system.stamps import fingerprint
+
 CHAIN = (0.001, 0.01, 0.005)  # the learning rates of the original, in the order in which it trains its networks on at them
 DATASETS = {"mnist": "MNIST", "fashion_mnist": "Fashion-MNIST", "digits": "the 1,797 digits of scikit-learn"}
 CLASSES = {
@@ -97,6 +99,11 @@ class RunConfig(BaseModel):
         """
         values = self.model_dump(mode="json", exclude_defaults=True, exclude={"epochs"})
         return values | ({"epochs": self.epochs} if self.later_rates else {})
+
+
+def full_name(config: RunConfig, made_by: dict[str, str]) -> str:
+    """The name of a run: SHA-256 of everything that its bits hang on."""
+    return fingerprint({"config": config.changed, "made by": made_by})
 
 
 def place(config: RunConfig, epoch: int) -> tuple[float, int]:

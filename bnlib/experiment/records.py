@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from bnlib import UserError
-from bnlib.experiment.config import FACTORS, LEVELS, RunConfig, place
+from bnlib.experiment.config import FACTORS, LEVELS, RunConfig, full_name, place
 from bnlib.system import files
 from bnlib.system.stamps import fingerprint
 
@@ -23,7 +23,7 @@ COLUMNS = {
 }
 LARGEST_LOSS = float(np.finfo(np.float32).max)  # that a network can have
 TEXT = ("run", "study", "dataset", "network", "norm", "activation", "optimizer")  # columns that are never read as numbers
-KINDS = dict.fromkeys(TEXT, str) | dict.fromkeys(("warmup", "batch_size", "seed", "epoch"), int) | {"classes": "Int64"}
+COUNTS = ("warmup", "batch_size", "seed", "epoch")  # that every row has
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Epoch:
 
 
 class Run(NamedTuple):
-    """A finished run: its configuration, its epochs, and what made it, as text by name: data, code, and the machine.
+    """A finished run: configuration, epochs, and what made it, as text by name: data, code, machine.
 
     `adopted` says, where code was changed since, what showed that the bits did not.
     """
@@ -72,16 +72,10 @@ class Run(NamedTuple):
         return self._replace(config=config, epochs=self.epochs[: config.all_epochs])
 
 
-def full_name(config: RunConfig, made_by: dict[str, str]) -> str:
-    """The name of a run: SHA-256 of everything that its bits hang on."""
-    return fingerprint({"config": config.changed, "made by": made_by})
-
-
 class Records(NamedTuple):
     """`epochs` holds what was measured, `timing` how long it took: kept apart, for only the first can be reproduced.
 
-    `runs` says of each run, by its name, what made it. A diverged run's last epoch has NaN (an empty field in the CSV) for each
-    measurement.
+    `runs` says of each run, by its name, what made it. A diverged run's last epoch has NaN (an empty field) throughout.
     """
 
     epochs: pd.DataFrame
@@ -119,7 +113,7 @@ def _digest(epochs: Sequence[Epoch]) -> str:
 
 
 def taken(records: Records) -> tuple[list[Run], dict[str, str]]:
-    """The runs that records hold, whole ones alone; and of each of the others, by its name, what is wrong with it."""
+    """The whole runs that records hold; and of each of the others, by its name, what is wrong with it."""
     runs, refused = [], {}
     epochs, timing = (dict(iter(table.groupby("run", sort=False))) for table in records[:2])
     for name, rows in records.runs.groupby("run", sort=False):
@@ -144,31 +138,29 @@ def _run(said: pd.Series, rows: pd.DataFrame | None, timing: pd.DataFrame | None
         config = RunConfig.model_validate_json(said.configuration)
     except ValueError:
         raise ValueError("has no configuration that can be read") from None
-    apart = (*COLUMNS["runs"][:4], "adopted")
-    made_by = {name: value for name, value in said.items() if name not in apart and value != ""}  # none of what others say
+    made_by = {name: value for name, value in said.items() if name not in (*COLUMNS["runs"][:4], "adopted") and value}
     seconds = {(row.learning_rate, row.epoch): row.train_seconds for row in timing.itertuples()}
     measured: dict[int, Epoch] = {}
     if any(table.duplicated(["study", "learning_rate", "epoch"]).any() for table in (rows, timing)):
         raise ValueError("has an epoch twice")
-    if len(timing) != len(rows) or not timing.train_seconds.between(0, LARGEST_LOSS).all():
-        raise ValueError("has times that no run can have taken")
-    for _, mine in rows.groupby("study", sort=False, dropna=False):
-        for row in mine.itertuples():
-            if any(getattr(row, f) != getattr(config, f) for f in ("dataset", "seed", *FACTORS) if f != "learning_rate"):
-                raise ValueError("has rows of another configuration")
-            rates = (config.learning_rate, *config.later_rates)
-            if row.learning_rate not in rates:
-                raise ValueError("has rows at another learning rate")
-            number = rates.index(row.learning_rate) * config.epochs + int(row.epoch)
-            values = (np.nan if pd.isna(value) else float(value) for value in (getattr(row, name) for name in MEASURED))
-            epoch = Epoch(number, *values, float(seconds.get((row.learning_rate, int(row.epoch)), np.nan)))
-            if repr(_measured(measured.get(number, epoch))) != repr(_measured(epoch)):
-                raise ValueError(f"has two kinds of epoch {number}")
-            measured[number] = epoch
+    rates = (config.learning_rate, *config.later_rates)
+    for row in rows.itertuples():
+        if any(getattr(row, f) != getattr(config, f) for f in ("dataset", "seed", *FACTORS) if f != "learning_rate"):
+            raise ValueError("has rows of another configuration")
+        if row.learning_rate not in rates:
+            raise ValueError("has rows at another learning rate")
+        number = rates.index(row.learning_rate) * config.epochs + int(row.epoch)  # a ValueError where it is none
+        values = (np.nan if pd.isna(value) else float(value) for value in (getattr(row, name) for name in MEASURED))
+        epoch = Epoch(number, *values, float(seconds.get((row.learning_rate, int(row.epoch)), np.nan)))
+        if repr(_measured(measured.get(number, epoch))) != repr(_measured(epoch)):
+            raise ValueError(f"has two kinds of epoch {number}")
+        measured[number] = epoch
     epochs = tuple(measured[number] for number in sorted(measured))
     _check(epochs)
     if str(len(epochs)) != str(said.epochs) or _digest(epochs) != said.digest:
         raise ValueError("has numbers that were changed")
+    if len(timing) != len(rows) or not timing.train_seconds.between(0, LARGEST_LOSS).all():
+        raise ValueError("has times that no run can have taken")
     run = Run(config, epochs, made_by, said.get("adopted", ""))
     if run.name != said.run:
         raise ValueError("has another run's name")
@@ -200,8 +192,7 @@ def join(parts: Iterable[Records]) -> Records:
 
 
 def _sorted(records: Records) -> Records:
-    # In the order in which `LEVELS` names them: without a norm comes first, as in the original; what a notebook registers,
-    # last.
+    # In the order of `LEVELS`: without a norm comes first, as in the original; what a notebook registers, last.
     def rank(column: pd.Series) -> pd.Series:
         levels = list(LEVELS.get(column.name, ()))
         return column.map({level: i for i, level in enumerate(levels)}).fillna(len(levels)) if levels else column
@@ -233,15 +224,28 @@ def load(folder: Path) -> Records:
             raise UserError(f"no records at {path}; run `make report` first, with DATASET if need be")
         try:
             # "none" is a norm, and no missing value; what has no number is an empty field.
-            numbers = [column for column in columns if column not in TEXT] if name != "runs" else []
-            types = dict.fromkeys(numbers, float) | KINDS if numbers else str
-            table = pd.read_csv(path, dtype=types, keep_default_na=False, na_values={column: [""] for column in numbers})
-        except (ValueError, TypeError, IsADirectoryError) as error:  # nothing in it, no table, or text for a number
+            table = pd.read_csv(path, dtype=str, keep_default_na=False)
+        except (ValueError, IsADirectoryError) as error:  # nothing in it, or no table
             raise UserError(f"{path} is not a table of records: {error}") from error
         # A factor that was none when these were written is at its default; a learning rate always was one.
         for factor in set(FACTORS) - {"learning_rate"} & set(columns) - set(table.columns):
             table[factor] = RunConfig.model_fields[factor].default
         if not set(columns) <= set(table.columns) or table.empty:
             raise UserError(f"{path} is not a table of records: its columns should be {','.join(columns)}")
-        tables.append(table if name == "runs" else table[columns])
+        tables.append(table if name == "runs" else _whole(table[columns].apply(_numbers)))
     return Records(*tables)
+
+
+def _numbers(column: pd.Series) -> pd.Series:
+    """A column with its numbers, to the last bit; what is none becomes NaN, by which `taken` refuses its run."""
+    if column.name in TEXT:
+        return column
+    numbers = column.map(_number)
+    return numbers.astype(int) if column.name in COUNTS and numbers.notna().all() else numbers
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return np.nan

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from bnlib import UserError
 from bnlib.experiment import records
-from bnlib.experiment.config import RunConfig
+from bnlib.experiment.config import RunConfig, full_name
 from bnlib.experiment.records import Epoch, Records, Run
 from bnlib.experiment.study import Study
 from bnlib.runs import progress, provenance
@@ -126,7 +126,7 @@ def _given(recipes: "dict[str, Recipe]", dataset: str) -> dict[str, Run]:
 
 def _question(config: RunConfig, made_by: dict[str, str]) -> str:
     """What a run is of, wherever it was made."""
-    return records.full_name(config, {name: made_by[name] for name in ("data", "code")})
+    return full_name(config, {name: made_by[name] for name in ("data", "code")})
 
 
 def _say_refused(refused: dict[str, str], folder) -> None:

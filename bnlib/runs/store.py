@@ -10,8 +10,8 @@ from pathlib import Path
 import torch
 
 from bnlib.experiment import registry
-from bnlib.experiment.config import RunConfig
-from bnlib.experiment.records import Epoch, full_name
+from bnlib.experiment.config import RunConfig, full_name
+from bnlib.experiment.records import Epoch
 from bnlib.runs import environment
 from bnlib.system import files, paths
 from bnlib.system.code import source

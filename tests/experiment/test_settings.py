@@ -1,5 +1,3 @@
-import re
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -7,7 +5,6 @@ from hypothesis import strategies as st
 from bnlib import UserError
 from bnlib.experiment.config import LEVELS, rate_name
 from bnlib.experiment.settings import Settings, read, worker_count
-from bnlib.system import paths
 
 
 @pytest.mark.parametrize(
@@ -67,14 +64,6 @@ def test_what_stands_there_is_checked_too():
     with pytest.raises(UserError, match=r'SEEDS="0": .*greater than or equal to 1'):
         read({}, standing={"seeds": 0})
     assert read({"SEEDS": "2"}, standing={"seeds": 0}).seeds == 2
-
-
-def test_defaults_are_those_of_the_makefile():
-    text = (paths.ROOT / "Makefile").read_text()
-    given = dict(re.findall(r"^([A-Z_]+) *\?= (.*)$", text, flags=re.MULTILINE))
-    made = {name: value for name, value in given.items() if name.lower() in Settings.model_fields}
-    assert set(made) == {name.upper() for name in Settings.model_fields}
-    assert read(made) == Settings()
 
 
 @given(st.lists(st.floats(min_value=1e-9, max_value=1e9), min_size=1))

@@ -134,7 +134,9 @@ def shown(standing: Standing, data: Data, anew: Path) -> Iterator[tuple[str, str
 def shows_images(standing: Standing, data: Data) -> bool:
     """Whether the data set's images are here, and were where the pages were made."""
     told = plain(no_images(standing.dataset)).strip("*")
-    return data.here and not any(told in page.read_text(encoding="utf-8", errors="replace") for page in standing.folder.glob("*.html"))
+    return data.here and not any(
+        told in page.read_text(encoding="utf-8", errors="replace") for page in standing.folder.glob("*.html")
+    )
 
 
 def _names(folder: Path, pattern: str) -> list[str]:
