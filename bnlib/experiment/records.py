@@ -89,8 +89,7 @@ def collect(study: str, runs: Iterable[Run]) -> Records:
     Epochs of runs with later rates count from 1 again at each rate.
     """
     measured, timed, made = [], [], []
-    for run in runs:
-        config, name = run.config, run.name
+    for config, name, run in ((run.config, run.name, run) for run in runs):
         said = {"run": name, "epochs": len(run.epochs), "digest": _digest(run.epochs)}
         made.append(said | {"configuration": json.dumps(config.changed)} | run.made_by | {"adopted": run.adopted})
         for e in run.epochs:
