@@ -24,9 +24,8 @@ VARIABLES = (
     "REPORTS",
     "WORKERS",
     "SCHEDULER",
-    "STRICT",
 )
-for variable in VARIABLES:
+for variable in (*VARIABLES, "STRICT"):
     os.environ.pop(variable, None)  # `make test` exports its defaults; tests set what they mean
 
 import hypothesis  # noqa: E402
