@@ -35,7 +35,6 @@ VARIABLES = (
     "REPORTS",
     "WORKERS",
     "SCHEDULER",
-    "STRICT",
 )
 for variable in (*VARIABLES, "KEEP", "VERIFY", "VERIFY_SEED", "STRICT", "REPEATS"):
     os.environ.pop(variable, None)  # whatever the person has set, tests set what they mean
