@@ -59,6 +59,17 @@ hypothesis.settings.load_profile("busy")
 CHANCE = 0.1  # the test accuracy of a network that predicts one class
 
 
+# A test that uses one of these waits for a whole report, for kernels, processes or a browser: `make test-fast` leaves it out.
+SLOW = {"made", "copied", "report", "processes", "page", "browser", "warm"}
+SLOW_FILES = ("test_adopt.py", "test_kernels.py", "test_notebook.py", "test_pages.py", "test_project.py", "test_cluster.py")
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if SLOW & set(getattr(item, "fixturenames", ())) or item.path.name in SLOW_FILES or item.path.suffix == ".ipynb":
+            item.add_marker("slow")
+
+
 @pytest.fixture(autouse=True)
 def places(monkeypatch, tmp_path):
     """Each test has its own folders."""
