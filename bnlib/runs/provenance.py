@@ -46,7 +46,7 @@ def facts(described: dict[str, str], runs: pd.DataFrame) -> dict[str, str]:
     """Everything stated about a report's runs: what was described, and of what made each run every kind, with its count."""
     called = {"code": "SHA-256 of the training code", "adopted": "training code changed since"}
     told = {}
-    for column in runs.columns.drop(["run", "epochs", "digest", "configuration", "data"]):
+    for column in runs.columns.drop(["run", "epochs", "digest", "configuration", "data"], errors="ignore"):
         counts = runs[column].value_counts(sort=False)
         counts = counts[counts.index != ""]
         several = [f"{value} ({count} run{'s' * (count > 1)})" for value, count in counts.items()]

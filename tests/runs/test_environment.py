@@ -135,7 +135,7 @@ def test_device_that_is_not_here_is_refused(has):
     has(driver=True)
     assert environment.device("auto") == "cpu"
     for asked in ("cuda", "mps"):
-        with pytest.raises(UserError, match=f"DEVICE={asked}: not to be had here; this machine has: auto, cpu"):
+        with pytest.raises(UserError, match=f"device='{asked}': not to be had here; this machine has: auto, cpu"):
             environment.device(asked)
 
 

@@ -14,7 +14,6 @@ import pandas as pd
 import psutil
 import pytest
 import torch
-from pydantic import ValidationError
 from torch import nn
 
 from bnlib import UserError
@@ -213,7 +212,7 @@ def test_package_s_own_names_cannot_be_taken():
 
 
 def test_level_that_nobody_registered_is_refused():
-    with pytest.raises(ValidationError, match="'mine' is no norm; known: none, batch"):
+    with pytest.raises(UserError, match="'mine' is no norm; known: none, batch"):
         study(arms=("none", "mine"))
 
 
