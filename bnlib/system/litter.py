@@ -54,9 +54,9 @@ def strip(notebook: Path) -> None:
     for cell in content["cells"]:
         cell["metadata"] = {key: value for key, value in cell["metadata"].items() if key == "tags"}
         if cell["cell_type"] == "code":
-            cell["execution_count"] = None
-            if COMPARED not in cell["metadata"].get("tags", []):
-                cell["outputs"] = []
+            compared = COMPARED in cell["metadata"].get("tags", [])
+            cell["execution_count"] = 1 if compared else None
+            cell["outputs"] = cell["outputs"] if compared else []
     stripped = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
     if stripped != text:
         notebook.write_text(stripped, encoding="utf-8")
