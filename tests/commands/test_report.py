@@ -212,7 +212,7 @@ def test_edited_code_trains_what_uses_it_and_nothing_else(made, tmp_path):
         ("bnlib/page/template/style.css", "\n", "\n/* edited */\n", two, None),
         (models, '"batch@1": (', '"mine": (nn.Identity, None, None),\n        "batch@1": (', two, GIVEN.format(6)),
         # One arm more has its runs at 0.001 and at 1000 alone; what is said of a norm is no code, and what it does is its own.
-        (models, "Group norm of 8", "Group norm of eight", three, f"trained 4 epochs in 2 runs, {GIVEN.format(4)}"),
+        (models, "Group norm of 8", "Group norm of eight", three, f"trained 4 epochs in 2 runs, {GIVEN.format(6)}"),
         (models, "channels // 8", "channels // 16", three, f"trained 4 epochs in 2 runs, {GIVEN.format(6)}"),
         ("bnlib/training/loop.py", FORWARD, f"{FORWARD}\n        pass", two, "trained 16 epochs in 6 runs, took 4 epochs from"),
     ):
@@ -244,7 +244,7 @@ def test_runs_with_other_arithmetic_are_taken_and_said_and_trained_anew_where_it
     taken = make(copied, **asked)
     assert taken.returncode == 0, taken.stderr
     assert "Runs: took 4 runs from the report's records (store: " in taken.stdout
-    assert re.search(r"4 of 4 runs made on .*; STRICT=1 trains them anew here", taken.stdout)
+    assert re.search(r"4 of 4 runs made elsewhere, on .*; STRICT=1 trains them anew", taken.stdout)
     assert made_on(copied) == usual
     strict = make(copied, **asked, STRICT="1")
     assert "Runs: trained 12 epochs in 4 runs, took 4 epochs from the store" in strict.stdout
