@@ -8,6 +8,7 @@ import pytest
 from bnlib.experiment import records
 from bnlib.experiment.config import RunConfig
 from bnlib.experiment.records import Epoch, Run
+from bnlib.system import paths
 
 MADE_BY = {"data": "d" * 64, "code": "c" * 64, "torch": "2.10", "accelerator": "none"}
 NAN = float("nan")
@@ -183,6 +184,13 @@ def test_text_for_a_number_refuses_its_run_and_no_other(column, value, folder):
     found, refused = records.taken(records.load(folder))
     assert list(refused) == [GOOD.name]
     assert [comparable(run) for run in found] == [comparable(OTHER)]
+
+
+def test_committed_runs_are_as_they_were_written():
+    kept = records.load(paths.ROOT / "reports/mnist/data")
+    runs, refused = records.taken(kept)
+    assert refused == {}
+    assert len(runs) == len(kept.runs) > 100
 
 
 def test_first_epochs_of_a_longer_run_are_the_shorter_one():

@@ -49,6 +49,12 @@ def digits():
 
 
 @pytest.fixture
+def processes(digits):
+    """Real data, for tests that start real worker processes."""
+    return digits
+
+
+@pytest.fixture
 def trained(monkeypatch):
     """What each run that is finished trained, in epochs, since this was last asked for."""
     told, real = [], progress.append

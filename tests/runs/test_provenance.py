@@ -10,6 +10,7 @@ from bnlib.experiment import studies
 from bnlib.experiment.records import Records
 from bnlib.experiment.study import Study
 from bnlib.runs import provenance
+from bnlib.training import models
 
 ARMS = ("none", "batch", "group")
 
@@ -73,6 +74,13 @@ def test_switches_that_any_run_had_are_said():
     assert "switches" not in provenance.facts({}, runs("a"))
 
 
+def test_runs_of_which_something_is_said_that_is_not_of_others_are_counted():
+    said = "2 runs gave the bits of code 0"
+    facts = provenance.facts({}, runs("a", "a", "a").assign(adopted=[said, "", said]))
+    assert facts["training code changed since"] == f"{said} (2 runs)"
+    assert "training code changed since" not in provenance.facts({}, runs("a").assign(adopted=""))
+
+
 def test_facts_of_a_report_name_the_seeds_of_its_studies():
     described = [{"seeds": seeds, "epochs": "3"} for seeds in ("0, 1", "0, 1", "0")]
     shape = {"epochs": 3, "dataset": "digits"}
@@ -118,6 +126,27 @@ def test_what_is_written_beside_a_study_s_records_reads_back(tiny_data, tmp_path
     assert Study.model_validate_json((tmp_path / "study.json").read_bytes()) == asked
     assert provenance.load(tmp_path) == provenance.describe(asked, tiny_data)
     pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "networks.csv", keep_default_na=False), provenance.networks(asked))
+
+
+def test_records_are_of_the_study_that_they_were_made_for_and_of_no_other(tiny_data, tmp_path):
+    assert not provenance.is_of(tmp_path, ask())
+    provenance.save(ask(), tiny_data, tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} <= set(provenance.FILES)
+    assert provenance.is_of(tmp_path, ask())
+    for other in ({"seeds": 3}, {"epochs": 4}, {"dataset": "mnist"}, {"batch_size": 50}):
+        assert not provenance.is_of(tmp_path, ask(**other))
+    (tmp_path / "study.json").write_text("{")
+    assert not provenance.is_of(tmp_path, ask())
+
+
+def test_networks_are_read_where_the_study_s_records_lie_and_else_made(tiny_data, tmp_path, monkeypatch):
+    provenance.save(ask(), tiny_data, tmp_path)
+    made = provenance.networks(ask())
+    with monkeypatch.context() as patch:
+        patch.setattr(models, "layer_table", lambda config: pytest.fail("a network was built"))
+        pd.testing.assert_frame_equal(provenance.networks(ask(), tmp_path), made)
+    (tmp_path / "networks.csv").write_text("arm\n")
+    pd.testing.assert_frame_equal(provenance.networks(ask(batch_size=50), tmp_path), provenance.networks(ask(batch_size=50)))
 
 
 @pytest.mark.parametrize("text", [None, "not JSON"])

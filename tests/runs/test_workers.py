@@ -36,12 +36,12 @@ def task(config: RunConfig, data) -> Task:
     return Task(recipe, registry.packed(config))
 
 
-def test_runs_are_done_by_others_to_the_same_bits_however_many_they_are(digits, monkeypatch, tmp_path):
+def test_runs_are_done_by_others_to_the_same_bits_however_many_they_are(processes, monkeypatch, tmp_path):
     found = []
     monkeypatch.setattr(workers, "fit", lambda *_: pytest.fail("it was trained in this process"))
     for number in (1, 2):
         monkeypatch.setenv("BNLIB_CACHE", str(tmp_path / str(number)))
-        found.append(measured(run_all(configs(seeds=1), digits, workers=number)))
+        found.append(measured(run_all(configs(seeds=1), processes, workers=number)))
     assert found[0] == found[1]
     assert len(found[0]) == 2
 
@@ -98,7 +98,7 @@ def test_run_begun_elsewhere_goes_on_here(small, monkeypatch, tmp_path):
     assert [(e.train_loss, e.test_loss) for e in rest.epochs] == [(e.train_loss, e.test_loss) for e in whole.epochs]
 
 
-def test_workers_end_with_a_killed_parent(tmp_path):
+def test_workers_end_with_a_killed_parent(tmp_path, processes):
     script = tmp_path / "script.py"
     script.write_text(
         "from bnlib.experiment import studies\n"
@@ -139,10 +139,10 @@ class Scaled(nn.Module):
         return self.by * x
 
 
-def test_own_norm_is_trained_by_a_worker_and_compared_like_any_other(digits, own_level, trained):
+def test_own_norm_is_trained_by_a_worker_and_compared_like_any_other(processes, own_level, trained):
     models.norm(own_level, "halving")(half)
     asked = study(arms=("none", "batch", own_level), seeds=1)
-    made = pool.run(asked, digits).epochs
+    made = pool.run(asked, processes).epochs
     assert list(made.norm) == ["none", "batch", "mine"]
     assert [arm.label for arm in asked.arms] == ["without a norm", "with batch norm", "with halving"]
     first = made.set_index("norm").train_loss
@@ -242,7 +242,7 @@ def test_replaced_method_is_refused(small, monkeypatch):
         run_all(configs(seeds=1), small)
 
 
-def test_replaced_entry_of_a_table_is_refused_by_the_worker(digits, monkeypatch):
+def test_replaced_entry_of_a_table_is_refused_by_the_worker(processes, monkeypatch):
     monkeypatch.setitem(models.NORMS, "batch", (None, None, None))
     with pytest.raises(UserError, match="has other code than this process"):
-        run_all(configs(seeds=1), digits)
+        run_all(configs(seeds=1), processes)
