@@ -61,7 +61,16 @@ CHANCE = 0.1  # the test accuracy of a network that predicts one class
 
 # A test that uses one of these waits for a whole report, for kernels, processes or a browser: `make test-fast` leaves it out.
 SLOW = {"made", "copied", "report", "processes", "page", "browser", "warm"}
-SLOW_FILES = ("test_adopt.py", "test_kernels.py", "test_notebook.py", "test_pages.py", "test_project.py", "test_cluster.py")
+SLOW_FILES = (
+    "test_adopt.py",
+    "test_kernels.py",
+    "test_notebook.py",
+    "test_pages.py",
+    "test_project.py",
+    "test_cluster.py",
+    "test_plain_loop.py",
+    "test_source.py",
+)
 
 
 def pytest_collection_modifyitems(items):
