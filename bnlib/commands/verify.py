@@ -4,7 +4,6 @@ follows from them is made anew and compared, and some of its runs are done anew,
 
 import random
 import sys
-import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -112,11 +111,11 @@ def _standing(folder: Path, findings: Findings) -> Standing | None:
 
 
 def _follows(standing: Standing, data: Data, findings: Findings) -> None:
-    with tempfile.TemporaryDirectory(prefix="bnlib-") as scratch:
-        for name, difference in recompute.tables(standing, data, Path(scratch) / "tables"):
+    with files.scratch() as scratch:
+        for name, difference in recompute.tables(standing, data, scratch / "tables"):
             findings.say(name, difference)
         try:
-            anew = recompute.pages(standing, data, Path(scratch) / "pages")
+            anew = recompute.pages(standing, data, scratch / "pages")
         except UserError as error:
             findings.say_unchecked(f"the pages: {error}")
             return
@@ -150,7 +149,7 @@ def _done_anew(standing: Standing, data: Data, count: int, findings: Findings) -
     seed = settings.count("VERIFY_SEED", random.randrange(1, 10**6))
     drawn = sample(standing.runs, count, random.Random(seed))
     print(f"Doing {plural(len(drawn), 'run')} of {standing.folder} anew (VERIFY_SEED={seed})", flush=True)
-    with tempfile.TemporaryDirectory(prefix="bnlib-") as empty, paths.variables({"BNLIB_CACHE": empty, cluster.VARIABLE: ""}):
+    with files.scratch() as empty, paths.variables({"BNLIB_CACHE": str(empty), cluster.VARIABLE: ""}):
         found = done_anew(drawn, data)
     explained = list(dict.fromkeys(line for run in drawn for line in changed(run)))
     if not _say(found, explained, standing.folder / "data"):

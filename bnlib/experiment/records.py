@@ -205,9 +205,9 @@ def _sorted(records: Records) -> Records:
 
 
 def save(records: Records, folder: Path) -> None:
-    """Writes `epochs.csv`, `timing.csv`, `runs.csv`, each whole or not at all; floats so that they read back exactly."""
-    for name, table in zip(records._fields, records, strict=True):
-        files.write_if_changed(folder / f"{name}.csv", table.to_csv(index=False, lineterminator="\n"))
+    """Writes `epochs.csv`, `timing.csv`, `runs.csv`, all of them or none; floats so that they read back exactly."""
+    tables = zip(records._fields, records, strict=True)
+    files.write_all({folder / f"{name}.csv": table.to_csv(index=False, lineterminator="\n") for name, table in tables})
 
 
 def load(folder: Path) -> Records:

@@ -116,9 +116,9 @@ def _given(recipes: "dict[str, Recipe]", dataset: str) -> dict[str, Run]:
         kept, refused = [], {"": str(error)}
     _say_refused(refused, folder)
     by_question = {_question(run.config, run.made_by): run for run in kept}
-    found = {}
+    strict, found = os.environ.get(STRICT, "0") not in ("", "0"), {}
     for name, recipe in recipes.items():
-        run, strict = by_question.get(_question(recipe.config, recipe.made_by)), os.environ.get(STRICT, "0") not in ("", "0")
+        run = by_question.get(_question(recipe.config, recipe.made_by))
         if run and run.is_finished(recipe.config.all_epochs) and not (strict and run.made_by != recipe.made_by):
             found[name] = run
     return found

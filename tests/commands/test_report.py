@@ -429,6 +429,12 @@ def test_changed_file_is_noticed_by_the_steps_that_hang_on_it(done, monkeypatch)
             assert command.told() != usual, name  # else it would not be looked at any closer
 
 
+def test_kept_benchmark_is_noticed_before_anything_is_called_up_to_date():
+    before = command.told()
+    files.write(paths.benchmark(), "{}")
+    assert command.told() != before
+
+
 def test_every_file_of_the_package_counts_whatever_others_are_called():
     code = Report(settings.read(ASKED), "digits").common["code"]
     modules = {path.relative_to(steps.PACKAGE).as_posix() for path in steps.PACKAGE.rglob("*.py")}

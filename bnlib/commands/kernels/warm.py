@@ -7,8 +7,6 @@ process has died, a kernel is a process of its own of this very interpreter.
 import contextlib
 import json
 import os
-import secrets
-import shutil
 import subprocess
 import sys
 import threading
@@ -16,10 +14,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import psutil
-from filelock import FileLock, Timeout
 
 from bnlib import UserError
-from bnlib.system import paths
+from bnlib.system import files, paths
 
 FORKS = hasattr(os, "fork") and sys.platform != "darwin"  # there, system libraries that were used do not survive a fork
 # The path comes as an argument, and not in PYTHONPATH: there a colon would part it in two.
@@ -159,34 +156,17 @@ def surroundings(folder: Path) -> dict[str, str]:
 
 @contextlib.contextmanager
 def scratch() -> Iterator[Path]:
-    """A folder for a while, below the cache; those that killed processes left there are removed.
+    """A folder for a while, below the cache, with room for what kernels leave there.
 
     Raises:
         UserError: it cannot be made, or there is no room in it.
     """
-    place = paths.cache() / "tmp"
     try:
-        place.mkdir(parents=True, exist_ok=True)
-        for lock in place.glob("*.lock"):
-            _remove_left(lock)
-        folder = place / secrets.token_hex(4)
-        lock = folder.with_suffix(".lock")
-        with FileLock(lock):
-            folder.mkdir()
-            try:
-                check_room(folder)
-                yield folder
-            finally:
-                shutil.rmtree(folder, ignore_errors=True)
-                lock.unlink(missing_ok=True)
+        with files.scratch() as folder:
+            check_room(folder)
+            yield folder
     except OSError as error:
-        raise UserError(_said(error.filename or place, error)) from error
-
-
-def _remove_left(path: Path) -> None:
-    with contextlib.suppress(Timeout, OSError), FileLock(path, timeout=0):  # a process holds the lock as long as it lives
-        shutil.rmtree(path.with_suffix(""), ignore_errors=True)
-        path.unlink()
+        raise UserError(_said(error.filename or paths.cache(), error)) from error
 
 
 def check_room(folder: Path) -> None:

@@ -193,18 +193,20 @@ class Report:
 
         executed = [self.executed / f"{name}.ipynb" for name in (INDEX, *(study.stem for study in self.studies))]
         template = files.visible(PACKAGE / "page/template", "*")
-        inputs = self.common | {
-            "notebooks": stamps.sources(executed, self.executed),
-            "results": stamps.sources(files.visible(self.results, "*"), self.results),
+        common = self.common | {
             "template": stamps.sources(
                 [PACKAGE / "page/html.py", Path(__file__), Path(__file__).with_name("pages.py"), *template], PACKAGE
             ),
+        }
+        inputs = common | {
+            "notebooks": stamps.sources(executed, self.executed),
+            "results": stamps.sources(files.visible(self.results, "*"), self.results),
             "report": str(self.report),
         }
         stamp = self.executed / "pages.json"
         if made := stamps.outputs(stamp, inputs):
             return made, False
-        made = pages.render(executed, self.studies, self.results, self.report)
+        made = pages.render(executed, self.studies, self.results, self.report, common)
         stamps.write(stamp, inputs, made)
         return made, True
 
