@@ -39,7 +39,7 @@ reproduce: ready ## Do a whole report anew and say what agrees
 verify: ready ## Check a report's records and pages; do some runs anew
 	@"$$PYTHON" -m bnlib.commands.verify
 
-adopt: ready ## Take the runs of a committed report into the store
+adopt: ready ## After a change that leaves bits alone: show it, keep runs
 	@"$$PYTHON" -m bnlib.commands.adopt
 
 bench: ready ## Time training beside the original's loop (REPEATS=5)
