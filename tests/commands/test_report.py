@@ -232,7 +232,7 @@ def test_added_arm_trains_that_arm_alone(copied):
     assert re.search(r"Runs: trained \d epochs in 4 runs, took 8 runs from the report's records", result.stdout)
     after = records.load(copied / "reports/digits/data")
     added = after.runs[~after.runs.run.isin(before.runs.run)]
-    assert added.configuration.str.contains('"norm":"layer"').all()
+    assert added.configuration.str.contains('"norm": "layer"').all()
     assert len(added) == len(after.runs) - len(before.runs) == 4
     pd.testing.assert_frame_equal(after.epochs[after.epochs.norm != "layer"].reset_index(drop=True), before.epochs)
 
@@ -284,7 +284,7 @@ def test_four_arms_are_on_the_whole_page_and_the_original_s_two_beside_its_figur
     assert all(arms == ["batch"] for arms in cells["replay"])
     # Every figure and every table that compares arms has all four: the arms' own names, or each in its own row.
     chains = {"fig-chain", "tab-first-losses", "tab-effects", "tab-replayed-test"}
-    apart = {"tab-claims", "tab-claim-2", "tab-provenance"}  # these are of no arms
+    apart = {"tab-claims", "tab-claim-2", "tab-machines", "tab-provenance"}  # these are of no arms
     figures = {figure["id"]: figure for figure in index.find_all("figure") if figure["id"] not in apart | chains}
     assert figures.keys() >= {"fig-answer", "fig-across", "fig-soon", "fig-range", "tab-rate-0.01", "tab-best", "tab-cost"}
     for name, figure in figures.items():
