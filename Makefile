@@ -23,6 +23,9 @@ unexport PIP_TARGET PIP_PREFIX PIP_ROOT PIP_CONSTRAINT PIP_REQUIREMENT PIP_DRY_R
 READY := import importlib.util as i, sys; sys.exit(sys.version_info < (3, 11) or None in map(i.find_spec, ["torch", "papermill"]))
 RECENT := import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; python3 is " + sys.version)
 
+# Each file of tests to a process, as many of them as there are cores.
+SPREAD := --numprocesses=auto --dist=loadfile
+
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help report reproduce verify adopt bench test test-fast test-long lab lint format lock clean clean-all ready
@@ -46,13 +49,13 @@ bench: ready ## Time training beside the original's loop (REPEATS=5)
 	@"$$PYTHON" -m bnlib.commands.bench
 
 test: ready ## Unit, end-to-end and notebook tests
-	@"$$PYTHON" -m pytest
+	@"$$PYTHON" -m pytest $(SPREAD)
 
 test-fast: ready ## Those of them that take seconds
-	@"$$PYTHON" -m pytest -m "not long and not slow"
+	@"$$PYTHON" -m pytest $(SPREAD) -m "not long and not slow"
 
 test-long: ready ## Tests that take longer: kills, a cluster
-	@"$$PYTHON" -m pytest -m long
+	@"$$PYTHON" -m pytest $(SPREAD) -m long
 
 lab: ready ## JupyterLab, opened on the notebooks
 	$(if $(filter 0,$(shell id -u)),@echo "You are root: JupyterLab is started with --allow-root")

@@ -2,6 +2,7 @@
 
 import atexit
 import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -45,6 +46,7 @@ import numpy as np  # noqa: E402
 import pandas as pd  # noqa: E402
 import pytest  # noqa: E402
 import torch  # noqa: E402
+from filelock import FileLock  # noqa: E402
 
 from bnlib.analysis import contrasts  # noqa: E402
 from bnlib.experiment.config import LEVELS, RunConfig  # noqa: E402
@@ -59,24 +61,27 @@ hypothesis.settings.load_profile("busy")
 CHANCE = 0.1  # the test accuracy of a network that predicts one class
 
 
-# A test that uses one of these waits for a whole report, for kernels, processes or a browser: `make test-fast` leaves it out.
+# A test that uses one of these waits for a whole report, for kernels, processes or a browser, and those of these files for
+# that, for training or for figures: `make test-fast` leaves them out.
 SLOW = {"made", "copied", "report", "processes", "page", "browser", "warm"}
-SLOW_FILES = (
-    "test_adopt.py",
-    "test_kernels.py",
-    "test_notebook.py",
-    "test_pages.py",
-    "test_project.py",
-    "test_cluster.py",
-    "test_plain_loop.py",
-    "test_source.py",
-)
+SLOW_FILES = {
+    "commands": ("adopt", "kernels", "notebook"),
+    "page": ("figures", "pages"),
+    "runs": ("cluster", "environment", "given", "pool"),
+    "system": ("live", "source"),
+    "training": ("loop", "optimizers", "plain_loop"),
+    "tests": ("project",),
+}
+TRAINS_ONCE_MORE = ("learning_rate_range.ipynb", "replay.ipynb")  # in the cells that learning_rate.ipynb has
 
 
 def pytest_collection_modifyitems(items):
     for item in items:
-        if SLOW & set(getattr(item, "fixturenames", ())) or item.path.name in SLOW_FILES or item.path.suffix == ".ipynb":
+        in_slow_file = item.path.stem.removeprefix("test_") in SLOW_FILES.get(item.path.parent.name, ())
+        if SLOW & set(getattr(item, "fixturenames", ())) or in_slow_file or item.path.suffix == ".ipynb":
             item.add_marker("slow")
+        if item.path.name in TRAINS_ONCE_MORE:
+            item.add_marker("long")
 
 
 @pytest.fixture(autouse=True)
@@ -229,8 +234,15 @@ def contents(folder: Path) -> dict[str, str]:
 
 @pytest.fixture(scope="session")
 def made(tmp_path_factory):
-    """A finished report and what the terminal said of it."""
-    folder = tmp_path_factory.mktemp("made")
-    result = make(folder)
+    """A finished report and what the terminal said of it; the processes that share the tests share it, too."""
+    shared = tmp_path_factory.getbasetemp()
+    shared = (shared.parent if "PYTEST_XDIST_WORKER" in os.environ else shared) / "made"
+    with FileLock(shared.with_suffix(".lock")):
+        said = shared / "said.json"
+        if not said.exists():
+            shared.mkdir(exist_ok=True)
+            result = make(shared)
+            said.write_text(json.dumps([result.args, result.returncode, result.stdout, result.stderr]), encoding="utf-8")
+        result = subprocess.CompletedProcess(*json.loads(said.read_text(encoding="utf-8")))
     assert result.returncode == 0, result.stderr
-    return folder, result
+    return shared, result
