@@ -72,6 +72,7 @@ def test_rooms_are_small():
         assert len(path.read_text().splitlines()) <= 250, path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("wing", ["experiment", "analysis", "page"])
 def test_wing_brings_no_torch(wing):
     names = sorted(name.removesuffix(".__init__") for name in MODULES if name.startswith(f"bnlib.{wing}"))
@@ -82,6 +83,7 @@ def test_wing_brings_no_torch(wing):
 LIGHT = ("runs.pool", "runs.provenance", "runs.environment", "training.data", "commands.report.steps", "commands.report.pages")
 
 
+@pytest.mark.slow
 def test_what_a_report_does_that_trains_nothing_brings_no_torch():
     assert brought(*(f"bnlib.{name}" for name in LIGHT)) == set()
 
@@ -90,6 +92,7 @@ def test_report_command_begins_without_tables_and_figures():
     assert brought("bnlib.commands.report.__main__", of=(*HEAVY, "pandas", "scipy", "matplotlib", "nbformat")) == set()
 
 
+@pytest.mark.slow
 def test_heavy_packages_are_seen_where_they_are():
     assert brought("bnlib.training.loop", of=(*HEAVY, "pandas")) == {"torch", "pandas"}
 

@@ -62,9 +62,9 @@ def _contrasted(study: Study, runs: pd.DataFrame) -> Results:
 def _of_outcome(results: Results, name: str) -> Iterable[dict]:
     study, rates = results.study, results.rates
     reference = study.arms[0].name
-    for rate in rates:
+    tables = {rate: results.values(name, rate) for rate in rates}
+    for rate, table in tables.items():
         for arm in results.others:
-            table = results.values(name, rate)
             yield _row(results, CELL, name, arm.name, rate, table[reference], table[arm.name], study.family)
             both = table[~_gone(results, rate, (reference, arm.name))]
             if name == ACCURACY and len(both) < len(table):
@@ -72,8 +72,7 @@ def _of_outcome(results: Results, name: str) -> Iterable[dict]:
                 yield _row(results, LEARNED, name, arm.name, rate, both[reference], both[arm.name], study.family)
     for rate in rates[:-1]:
         for arm in results.others:
-            before, after = (results.values(name, at) for at in (rate, rates[-1]))
-            gaps = (table[arm.name] - table[reference] for table in (before, after))
+            gaps = (tables[at][arm.name] - tables[at][reference] for at in (rate, rates[-1]))
             family = (len(rates) - 1) * len(results.others)
             yield _row(results, CHANGE, name, arm.name, rates[-1], *gaps, family, against=rate)
 
@@ -116,8 +115,7 @@ def _row(
 
 def _failed(results: Results, arm: str, rate: float) -> int:
     """How many of an arm's runs failed at a rate; at all of them where it is NaN."""
-    runs = results.runs
-    return int(runs.failed[(runs.arm == arm) & ((runs.learning_rate == rate) | np.isnan(rate))].sum())
+    return sum(count for (name, at), count in results.failures.items() if name == arm and (at == rate or np.isnan(rate)))
 
 
 def best_rates(results: Results) -> dict[str, float]:

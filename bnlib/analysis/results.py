@@ -1,6 +1,7 @@
 """The results of a study, as all that shows them reads them: the outcomes of its runs, the contrasts between its arms."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import pandas as pd
 
@@ -100,6 +101,11 @@ class Results:
     def others(self) -> tuple[Arm, ...]:
         """The arms but the reference."""
         return self.study.arms[1:]
+
+    @cached_property
+    def failures(self) -> dict[tuple[str, float], int]:
+        """How many runs failed, for each arm at each learning rate."""
+        return {at: int(count) for at, count in self.runs.groupby(["arm", "learning_rate"]).failed.sum().items()}
 
     def values(self, outcome: str, rate: float) -> pd.DataFrame:
         """The outcome of each run at a rate: a row for each seed, a column for each arm; NaN where a run has none."""

@@ -98,6 +98,7 @@ def test_package_s_own_code_does_not_travel(norms):
     assert registry.packed(config(norm="mine")) is not None
 
 
+@pytest.mark.slow
 def test_registered_code_travels_to_a_process_that_does_not_have_it(norms):
     @models.norm("halves", label="norm of halves")
     def halves(channels: int) -> nn.Module:

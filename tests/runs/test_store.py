@@ -109,6 +109,7 @@ def test_damaged_entry_is_thrown_away(damage, entry):
     assert not entry.exists()
 
 
+@pytest.mark.slow
 def test_any_changed_byte_is_noticed(entry):
     whole = entry.read_bytes()
     for place in range(0, len(whole), len(whole) // 50):
