@@ -325,7 +325,7 @@ def test_hidden_files_of_editors_and_file_servers_are_neither_tests_nor_checked(
     files.write(root / "tests/test_one.py", "def test_one():\n    pass\n")
     before = run(sys.executable, "-m", "pytest", "--collect-only", root=root).stdout
     assert "tests/test_one.py::test_one" in before
-    assert "notebooks/replay.ipynb" in before
+    assert "notebooks/report.ipynb" in before
     for hidden in HIDDEN:
         for name in (f"bnlib/{hidden}.py", f"tests/{hidden.replace('x', 'test_x')}.py", f"notebooks/{hidden}.ipynb"):
             files.write(root / name, b"\0\5\x16\7 no text")

@@ -89,6 +89,7 @@ def report(made, tmp_path, monkeypatch):
     return tmp_path / "reports/digits"
 
 
+@pytest.mark.long
 def test_all_runs_are_done_anew_beside_the_report_which_stays_as_it_is(report, capsys):
     before = contents(report)
     assert reproduce.main() == 0

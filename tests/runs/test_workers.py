@@ -36,6 +36,7 @@ def task(config: RunConfig, data) -> Task:
     return Task(recipe, registry.packed(config))
 
 
+@pytest.mark.long
 def test_runs_are_done_by_others_to_the_same_bits_however_many_they_are(processes, monkeypatch, tmp_path):
     found = []
     monkeypatch.setattr(workers, "fit", lambda *_: pytest.fail("it was trained in this process"))
