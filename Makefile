@@ -24,7 +24,7 @@ READY := import importlib.util as i, sys; sys.exit(sys.version_info < (3, 11) or
 RECENT := import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; python3 is " + sys.version)
 
 # Each file of tests to a process, as many of them as there are cores.
-SPREAD := --numprocesses=auto --dist=loadfile
+SPREAD := --numprocesses=auto --dist=loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:

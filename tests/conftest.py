@@ -82,6 +82,8 @@ def pytest_collection_modifyitems(items):
             item.add_marker("slow")
         if item.path.name in TRAINS_ONCE_MORE:
             item.add_marker("long")
+    # What takes longest first, so that the processes that share the tests end together.
+    items.sort(key=lambda item: (item.path.suffix != ".ipynb", "slow" not in item.keywords))
 
 
 @pytest.fixture(autouse=True)
