@@ -48,13 +48,13 @@ adopt: ready ## After a change that leaves bits alone: show it, keep runs
 bench: ready ## Time training beside the original's loop (REPEATS=5)
 	@"$$PYTHON" -m bnlib.commands.bench
 
-test: ready ## Unit, end-to-end and notebook tests
+test: ready ## Unit and end-to-end tests
 	@"$$PYTHON" -m pytest $(SPREAD)
 
 test-fast: ready ## Those of them that take seconds
 	@"$$PYTHON" -m pytest $(SPREAD) -m "not long and not slow"
 
-test-long: ready ## Tests that take longer: kills, a cluster
+test-long: ready ## What takes longer: kills, a cluster, notebooks
 	@"$$PYTHON" -m pytest $(SPREAD) -m long
 
 lab: ready ## JupyterLab, opened on the notebooks

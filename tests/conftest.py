@@ -72,7 +72,8 @@ SLOW_FILES = {
     "training": ("loop", "optimizers", "plain_loop"),
     "tests": ("project",),
 }
-TRAINS_ONCE_MORE = ("learning_rate_range.ipynb", "replay.ipynb")  # in the cells that learning_rate.ipynb has
+# Notebooks that do not train. The others, which the report of `made` runs with less to do, take longer with their defaults.
+QUICK = ("report.ipynb",)
 
 
 def pytest_collection_modifyitems(items):
@@ -80,7 +81,7 @@ def pytest_collection_modifyitems(items):
         in_slow_file = item.path.stem.removeprefix("test_") in SLOW_FILES.get(item.path.parent.name, ())
         if SLOW & set(getattr(item, "fixturenames", ())) or in_slow_file or item.path.suffix == ".ipynb":
             item.add_marker("slow")
-        if item.path.name in TRAINS_ONCE_MORE:
+        if item.path.suffix == ".ipynb" and item.path.name not in QUICK:
             item.add_marker("long")
     # What takes longest first, so that the processes that share the tests end together.
     items.sort(key=lambda item: (item.path.suffix != ".ipynb", "slow" not in item.keywords))

@@ -209,7 +209,7 @@ def build_editable(folder, config_settings=None, metadata_directory=None):
 """
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_environment_is_set_up_whatever_a_person_has_pip_do_elsewhere(tmp_path):
     root, config = tmp_path / "it's a place", tmp_path / "pip.conf"  # venv itself refuses a colon
     root.mkdir()
@@ -315,7 +315,7 @@ def test_git_ignores_what_is_made_links_to_other_disks_included(tmp_path):
 HIDDEN = ("._x", ".#x", ".ipynb_checkpoints/x-checkpoint")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_hidden_files_of_editors_and_file_servers_are_neither_tests_nor_checked(tmp_path):
     root = tmp_path / ".work" / "checkout"  # a hidden folder above counts for nothing
     for name in ("pyproject.toml", "notebooks", "tests/__init__.py", "tests/conftest.py", "bnlib"):
@@ -339,7 +339,7 @@ def test_hidden_files_of_editors_and_file_servers_are_neither_tests_nor_checked(
         assert result.returncode == 0, result.stdout + result.stderr
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_tests_leave_nothing_and_need_not_write_into_the_checkout(tmp_path):
     for name in ("pyproject.toml", "tests/__init__.py", "tests/conftest.py", "bnlib"):
         copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy

@@ -140,6 +140,7 @@ class Scaled(nn.Module):
         return self.by * x
 
 
+@pytest.mark.long
 def test_own_norm_is_trained_by_a_worker_and_compared_like_any_other(processes, own_level, trained):
     models.norm(own_level, "halving")(half)
     asked = study(arms=("none", "batch", own_level), seeds=1)
