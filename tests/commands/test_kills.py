@@ -19,7 +19,7 @@ from tests.conftest import contents, make
 
 KILLS = 20
 SETTINGS = {"LEARNING_RATES": "0.001", "SEEDS": "1", "EPOCHS": "10"}
-LONGEST = 30.0  # seconds until a kill; a report takes two or three times as long
+LONGEST = 12.0  # seconds until a kill, or until what is to be killed is looked for; a report takes two or three times as long
 # Seconds for a report to end after a kill. A kernel between two cells has nothing that SIGINT could interrupt: the report then
 # goes on to its end, as long as a whole one takes.
 PATIENCE = 240.0
@@ -60,8 +60,9 @@ class Report:
         return self.starter.poll() is not None and not self.processes()
 
     def kill(self, target: str, number: signal.Signals) -> bool:
-        """Sends a signal to what is there of the target; whether anything was."""
-        found = self.find(target)
+        """Sends a signal to the target as soon as it is there; whether it was before the report ended."""
+        while not (found := self.find(target)) and not self.ended():
+            time.sleep(0.2)
         for process in found if target == "group" else found[:1]:
             _send(process, number)
         return bool(found)
