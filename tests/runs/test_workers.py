@@ -99,6 +99,7 @@ def test_run_begun_elsewhere_goes_on_here(small, monkeypatch, tmp_path):
     assert [(e.train_loss, e.test_loss) for e in rest.epochs] == [(e.train_loss, e.test_loss) for e in whole.epochs]
 
 
+@pytest.mark.long
 def test_workers_end_with_a_killed_parent(tmp_path, processes):
     script = tmp_path / "script.py"
     script.write_text(

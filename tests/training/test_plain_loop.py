@@ -85,7 +85,7 @@ def test_pooling_before_relu_changes_no_bit(norm, digits, train):
     assert ours == originals
 
 
-@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("norm", ["none", "batch"])
 def test_fifty_steps_each_give_the_loss_of_the_plain_network(norm, digits, train, monkeypatch):
     expected, original = [], plain_loop.network(config(norm))
 
