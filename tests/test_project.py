@@ -371,6 +371,10 @@ class TestNotebook:
             assert bool(cell.outputs) == checked
             assert (cell.execution_count is not None) == checked  # nbval wants a count beside an output
 
+    def test_is_as_jupyter_writes_it(self, path):
+        # Else saving it and taking its outputs out again would leave it changed.
+        assert nbformat.writes(nbformat.read(path, 4)) + "\n" == path.read_text(encoding="utf-8")
+
     def test_begins_with_its_study(self, path):
         shown = [cell.source for cell in self.cells(path) if "hidden" not in cell.metadata.get("tags", [])]
         if path.stem == "report":  # several, after its answer
