@@ -47,6 +47,17 @@ class Epoch:
         return not np.isfinite(self.train_loss)
 
 
+class Look(NamedTuple):
+    """What a probe saw of a layer, or of the whole network where none is named, at one step of a run; steps count from 1."""
+
+    probe: str
+    layer: str
+    measure: str
+    value: float
+    step: int = 0
+    epoch: int = 0
+
+
 class Run(NamedTuple):
     """A finished run: configuration, epochs, and what made it, as text by name: data, code, machine.
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bnlib.experiment.config import RunConfig, place
-from bnlib.experiment.records import Epoch
+from bnlib.experiment.records import Epoch, Look
 from bnlib.training import hardware, models, optimizers
 from bnlib.training.data import Data, Split
 
@@ -28,6 +28,7 @@ class Checkpoint:
     epochs: tuple[Epoch, ...]
     model: dict[str, Tensor]
     optimizer: dict
+    looks: tuple[Look, ...] = ()  # what probes saw in it, where any were asked to look
 
     def is_finished(self, epochs: int) -> bool:
         """Whether the run has `epochs` epochs, or ended before as diverged."""
@@ -44,9 +45,12 @@ class Evaluation:
 
 
 Step = Callable[[Tensor], tuple[Tensor, Tensor]]  # from the indices of a batch to its mean loss and its number correct
+Watch = Callable[[Step, nn.Module, Split, Split, int], Step]  # a step that something looks into, and what it may look at
 
 
-def fit(config: RunConfig, data: Data, checkpoint: Checkpoint | None = None) -> Iterator[Checkpoint]:
+def fit(
+    config: RunConfig, data: Data, checkpoint: Checkpoint | None = None, watch: Watch | None = None
+) -> Iterator[Checkpoint]:
     """Trains one network as `config` says; yields after each epoch.
 
     The learning rate is constant once it has warmed up. Where the configuration has later rates, the network goes on to each
@@ -58,6 +62,7 @@ def fit(config: RunConfig, data: Data, checkpoint: Checkpoint | None = None) -> 
         config: the run; its `dataset` must be `data.name`.
         data: the splits, on the CPU.
         checkpoint: where to go on, from a run with the same configuration, its `epochs` aside; else from the start.
+        watch: makes of the step one that looks inside, as `probes.Watch` does; it must leave the run's bits alone.
 
     Raises:
         ValueError: `data` is another data set than the configuration names.
@@ -71,12 +76,14 @@ def fit(config: RunConfig, data: Data, checkpoint: Checkpoint | None = None) -> 
         steps = -(-len(train) // config.batch_size)  # of an epoch
         epochs_at_rate = len(checkpoint.epochs) % config.epochs if checkpoint else 0
         step = make_step(model, optimizer, train, config, taken=epochs_at_rate * steps)
+        watch = watch or (lambda step, *_: step)
+        step = watch(step, model, train, test, len(checkpoint.epochs) * steps if checkpoint else 0)
         while checkpoint is None or not checkpoint.is_finished(config.all_epochs):
             done = checkpoint.epochs if checkpoint else ()
             rate, epoch_at_rate = place(config, len(done) + 1)
             if done and epoch_at_rate == 1:
                 optimizer = optimizers.make(model, rate, config)
-                step = make_step(model, optimizer, train, config)
+                step = watch(make_step(model, optimizer, train, config), model, train, test, len(done) * steps)
             began = time.perf_counter()
             with hardware.seeded(config.seed, len(done) + 1, config.device):
                 loss, accuracy = train_epoch(step, train, config, len(done) + 1)
