@@ -47,7 +47,10 @@ def differences(kept: Run, anew: Run) -> list[str]:
     if len(kept.epochs) != len(anew.epochs):
         return [f"{plural(len(anew.epochs), 'epoch')}, not {len(kept.epochs)}"]
     pairs = zip(kept.epochs, anew.epochs, strict=True)
-    return [
+    seen = {look.epoch for look in kept.looks}
+    other = [(a, b) for a, b in zip(kept.looks, (b for b in anew.looks if b.epoch in seen), strict=False) if str(a) != str(b)]
+    looks = [f"{a.probe} {a.layer} {a.measure} at step {a.step}: {b.value!r}, not {a.value!r}" for a, b in other]
+    return looks + [
         f"{name.replace('_', ' ')} of epoch {a.epoch}: {getattr(b, name)!r}, not {getattr(a, name)!r}"
         for a, b in pairs
         for name in records.MEASURED
@@ -71,7 +74,7 @@ def adopt(count: int) -> bool:
     if any(run.made_by["data"] != data.fingerprint for run in runs):
         raise UserError(f"the files of {data.name} are not those of the report in {folder.parent}")
     recipes = store.recipes([run.config for run in runs], data.fingerprint)
-    if all(run.made_by["code"] == recipe.made_by["code"] for run, recipe in zip(runs, recipes, strict=True)):
+    if all(_code(run.made_by, run.probes) == _code(r.made_by, r.probes) for run, r in zip(runs, recipes, strict=True)):
         print(f"{folder}: all runs are of this code; nothing to adopt")
         return True
     tried = sample(studies.load(folder), runs, count)
@@ -85,7 +88,8 @@ def adopt(count: int) -> bool:
         return False
     adopted = [_renamed(run, recipe, len(tried)) for run, recipe in zip(runs, recipes, strict=True)]
     _save(kept, dict(zip((run.name for run in runs), adopted, strict=True)), folder)
-    stored = sum(store.rename(full_name(run.config, run.made_by), recipe) for run, recipe in zip(runs, recipes, strict=True))
+    names = [store.entry_name(full_name(run.config, run.made_by), run.probes) for run in runs]
+    stored = sum(map(store.rename, names, recipes))
     print(f"All bits agree: {plural(len(runs), 'run')} and the weights of {stored} are of this code now.")
     return True
 
@@ -99,20 +103,26 @@ def _elsewhere(runs: Sequence[Run]) -> str:
 
 def _renamed(run: Run, recipe: store.Recipe, count: int) -> Run:
     before = run.made_by["code"]
-    if before == recipe.made_by["code"]:
+    if _code(run.made_by, run.probes) == _code(recipe.made_by, recipe.probes):
         return run
     shown = f"{plural(count, 'run')} of this code gave the bits of code {before[:12]}"
-    return run._replace(made_by=run.made_by | {"code": recipe.made_by["code"]}, adopted=shown)
+    return run._replace(made_by=run.made_by | {"code": recipe.made_by["code"]}, adopted=shown, probes=recipe.probes)
+
+
+def _code(made_by: dict[str, str], probes: str) -> tuple[str, str]:
+    return made_by["code"], probes
 
 
 def _save(kept: records.Records, runs: dict[str, Run], folder: Path) -> None:
     """The records with new names and what their runs are now made by."""
     names = {old: run.name for old, run in runs.items()}
-    epochs, timing, made = (table.assign(run=table.run.map(names)) for table in kept)
+    epochs, timing, made, steps = (table.assign(run=table.run.map(names)) for table in kept)
     by_name = {run.name: run for run in runs.values()}
     made["code"] = [by_name[name].made_by["code"] for name in made.run]
     made["adopted"] = [by_name[name].adopted for name in made.run]
-    records.save(records.Records(epochs, timing, made), folder)
+    if len(steps):
+        made["probes"] = [by_name[name].probes for name in made.run]
+    records.save(records.Records(epochs, timing, made, steps), folder)
 
 
 def main() -> int:

@@ -79,6 +79,7 @@ class RunConfig(BaseModel):
     batch_size: Annotated[int, Field(ge=2, le=60_000)] = 100  # batch norm has no variance to take of one image
     precision: Precision = "fp32"
     device: Device = "cpu"
+    probed: bool = False  # whether it is looked into as it goes, which changes nothing in it
 
     @property
     def all_epochs(self) -> int:
@@ -94,10 +95,10 @@ class RunConfig(BaseModel):
     def changed(self) -> dict[str, Any]:
         """The fields that decide its bits, those at their defaults left out: a new field leaves old configurations as they are.
 
-        The number of epochs is none: a longer run begins with the shorter one. Only where there are later rates it decides
-        when they begin.
+        Whether it is probed decides none, nor does the number of epochs: a longer run begins with the shorter one. Only where
+        there are later rates it decides when they begin.
         """
-        values = self.model_dump(mode="json", exclude_defaults=True, exclude={"epochs"})
+        values = self.model_dump(mode="json", exclude_defaults=True, exclude={"epochs", "probed"})
         return values | ({"epochs": self.epochs} if self.later_rates else {})
 
 

@@ -1,5 +1,6 @@
 """The records of runs: tidy tables, one row per epoch, how they are written and read, and the runs that they hold."""
 
+import itertools
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -20,10 +21,13 @@ COLUMNS = {
     "epochs": ["run", *RUN, "epoch", *MEASURED],
     "timing": ["run", *RUN, "epoch", "train_seconds"],
     "runs": ["run", "epochs", "digest", "configuration", "data", "code"],  # and the machine that made each
+    "steps": ["run", *RUN, "step", "epoch", "probe", "layer", "measure", "value"],  # of runs that were probed
 }
+LOOKED = ("probes", "looks")  # in `runs` of a run that was probed: the code that looked, and a digest of what it saw
 LARGEST_LOSS = float(np.finfo(np.float32).max)  # that a network can have
-TEXT = ("run", "study", "dataset", "network", "norm", "activation", "optimizer")  # columns that are never read as numbers
-COUNTS = ("warmup", "batch_size", "seed", "epoch")  # that every row has
+# Columns that are never read as numbers.
+TEXT = ("run", "study", "dataset", "network", "norm", "activation", "optimizer", "probe", "layer", "measure")
+COUNTS = ("warmup", "batch_size", "seed", "epoch", "step")  # that every row has
 
 
 @dataclass(frozen=True)
@@ -61,13 +65,16 @@ class Look(NamedTuple):
 class Run(NamedTuple):
     """A finished run: configuration, epochs, and what made it, as text by name: data, code, machine.
 
-    `adopted` says, where code was changed since, what showed that the bits did not.
+    `adopted` says, where code was changed since, what showed that the bits did not. `looks` are what the probes saw, whose code
+    has the fingerprint `probes`.
     """
 
     config: RunConfig
     epochs: tuple[Epoch, ...]
     made_by: dict[str, str]
     adopted: str = ""
+    probes: str = ""
+    looks: tuple[Look, ...] = ()
 
     @property
     def name(self) -> str:
@@ -78,20 +85,28 @@ class Run(NamedTuple):
         """Whether it has so many epochs, or ended before as diverged."""
         return len(self.epochs) >= epochs or bool(self.epochs and self.epochs[-1].diverged)
 
+    def is_seen(self, epochs: int) -> bool:
+        """Whether probes looked into it for so many epochs, or to its end as diverged."""
+        seen = max((look.epoch for look in self.looks), default=0)
+        return seen >= epochs or bool(self.looks and seen == len(self.epochs) and self.epochs[-1].diverged)
+
     def first(self, config: RunConfig) -> "Run":
         """Its first epochs, as the run of a configuration that asks for no more."""
-        return self._replace(config=config, epochs=self.epochs[: config.all_epochs])
+        looks = tuple(look for look in self.looks if config.probed and look.epoch <= config.all_epochs)
+        return self._replace(config=config, epochs=self.epochs[: config.all_epochs], looks=looks)
 
 
 class Records(NamedTuple):
     """`epochs` holds what was measured, `timing` how long it took: kept apart, for only the first can be reproduced.
 
-    `runs` says of each run, by its name, what made it. A diverged run's last epoch has NaN (an empty field) throughout.
+    `runs` says of each run, by its name, what made it; `steps` what probes saw, a row for each number, where any looked. A
+    diverged run's last epoch has NaN (an empty field) throughout.
     """
 
     epochs: pd.DataFrame
     timing: pd.DataFrame
     runs: pd.DataFrame
+    steps: pd.DataFrame
 
 
 def collect(study: str, runs: Iterable[Run]) -> Records:
@@ -99,18 +114,23 @@ def collect(study: str, runs: Iterable[Run]) -> Records:
 
     Epochs of runs with later rates count from 1 again at each rate.
     """
-    measured, timed, made = [], [], []
+    measured, timed, made, looked = [], [], [], []
     for config, name, run in ((run.config, run.name, run) for run in runs):
         said = {"run": name, "epochs": len(run.epochs), "digest": _digest(run.epochs)}
-        made.append(said | {"configuration": json.dumps(config.changed)} | run.made_by | {"adopted": run.adopted})
+        said |= {"configuration": json.dumps(config.changed)} | run.made_by | {"adopted": run.adopted}
+        made.append(said | ({"probes": run.probes, "looks": _digest_looks(run.looks)} if run.looks else {}))
         for e in run.epochs:
             rate, epoch = place(config, e.epoch)
             factors = (getattr(config, factor) for factor in FACTORS if factor != "learning_rate")
             at = (name, study, config.dataset, *factors, rate, config.seed, epoch)
             measured.append((*at, *_measured(e)))
             timed.append((*at, round(e.seconds, 3)))
-    tables = (pd.DataFrame(rows, columns=COLUMNS[kind]) for kind, rows in (("epochs", measured), ("timing", timed)))
-    return _sorted(Records(*map(_whole, tables), pd.DataFrame(made)))
+        factors = (getattr(config, factor) for factor in FACTORS)
+        of_run = (name, study, config.dataset, *factors, config.seed)
+        looked += [(*of_run, look.step, look.epoch, look.probe, look.layer, look.measure, look.value) for look in run.looks]
+    rows = (("epochs", measured), ("timing", timed), ("steps", looked))
+    epochs, timing, steps = (pd.DataFrame(its, columns=COLUMNS[kind]) for kind, its in rows)
+    return _sorted(Records(_whole(epochs), timing, pd.DataFrame(made).fillna(dict.fromkeys(LOOKED, "")), steps))
 
 
 def _measured(epoch: Epoch) -> tuple[float, ...]:
@@ -122,21 +142,25 @@ def _digest(epochs: Sequence[Epoch]) -> str:
     return fingerprint([[repr(float(value)) for value in _measured(epoch)] for epoch in epochs])[:16]
 
 
+def _digest_looks(looks: Sequence[Look]) -> str:
+    return fingerprint([[*look[:3], repr(float(look.value)), *look[4:]] for look in looks])[:16]
+
+
 def taken(records: Records) -> tuple[list[Run], dict[str, str]]:
     """The whole runs that records hold; and of each of the others, by its name, what is wrong with it."""
     runs, refused = [], {}
-    epochs, timing = (dict(iter(table.groupby("run", sort=False))) for table in records[:2])
+    epochs, timing, steps = (dict(iter(t.groupby("run", sort=False))) for t in (records.epochs, records.timing, records.steps))
     for name, rows in records.runs.groupby("run", sort=False):
         try:
             if len(rows) > 1:
                 raise ValueError("stands in runs.csv twice")
-            runs.append(_run(rows.iloc[0], epochs.get(name), timing.get(name)))
+            runs.append(_run(rows.iloc[0], epochs.get(name), timing.get(name), steps.get(name)))
         except ValueError as error:
             refused[name] = str(error)
-    return runs, refused | dict.fromkeys({**epochs, **timing}.keys() - set(records.runs.run), "is not in runs.csv")
+    return runs, refused | dict.fromkeys({**epochs, **timing, **steps}.keys() - set(records.runs.run), "is not in runs.csv")
 
 
-def _run(said: pd.Series, rows: pd.DataFrame | None, timing: pd.DataFrame | None) -> Run:
+def _run(said: pd.Series, rows: pd.DataFrame | None, timing: pd.DataFrame | None, steps: pd.DataFrame | None) -> Run:
     """The run of a row of `runs.csv`, from its rows in the other tables.
 
     Raises:
@@ -148,7 +172,7 @@ def _run(said: pd.Series, rows: pd.DataFrame | None, timing: pd.DataFrame | None
         config = RunConfig.model_validate_json(said.configuration)
     except ValueError:
         raise ValueError("has no configuration that can be read") from None
-    made_by = {name: value for name, value in said.items() if name not in (*COLUMNS["runs"][:4], "adopted") and value}
+    made_by = {name: value for name, value in said.items() if name not in (*COLUMNS["runs"][:4], "adopted", *LOOKED) and value}
     seconds = {(row.learning_rate, row.epoch): row.train_seconds for row in timing.itertuples()}
     measured: dict[int, Epoch] = {}
     if any(table.duplicated(["study", "learning_rate", "epoch"]).any() for table in (rows, timing)):
@@ -171,10 +195,27 @@ def _run(said: pd.Series, rows: pd.DataFrame | None, timing: pd.DataFrame | None
         raise ValueError("has numbers that were changed")
     if len(timing) != len(rows) or not timing.train_seconds.between(0, LARGEST_LOSS).all():
         raise ValueError("has times that no run can have taken")
-    run = Run(config, epochs, made_by, said.get("adopted", ""))
+    looks = _looks(steps, config)
+    if (_digest_looks(looks) if looks else "") != said.get("looks", ""):
+        raise ValueError("has other things seen in it than were written")
+    config = config.model_copy(update={"probed": bool(looks)})
+    run = Run(config, epochs, made_by, said.get("adopted", ""), said.get("probes", ""), looks)
     if run.name != said.run:
         raise ValueError("has another run's name")
     return run
+
+
+def _looks(steps: pd.DataFrame | None, config: RunConfig) -> tuple[Look, ...]:
+    """What probes saw in a run: its rows in `steps.csv`, each once, though several studies have it."""
+    if steps is None:
+        return ()
+    if any((steps[factor] != getattr(config, factor)).any() for factor in ("dataset", "seed", *FACTORS)):
+        raise ValueError("has steps of another configuration")
+    if steps.duplicated(["study", "step", "probe", "layer", "measure"]).any():
+        raise ValueError("has a step twice")
+    rows = steps.drop_duplicates(["step", "probe", "layer", "measure"])
+    columns = (rows[name] for name in ("probe", "layer", "measure", "value", "step", "epoch"))
+    return tuple(itertools.starmap(Look, zip(*columns, strict=True)))
 
 
 def _check(epochs: Sequence[Epoch]) -> None:
@@ -209,16 +250,25 @@ def _sorted(records: Records) -> Records:
 
     by = ["dataset", "study", "learning_rate", *(factor for factor in FACTORS if factor != "learning_rate"), "seed", "epoch"]
     epochs, timing = (table.sort_values(by, key=rank, ignore_index=True, kind="stable") for table in records[:2])
-    # Of a run that two studies took, what is said of the longer one.
-    runs = records.runs.sort_values("epochs", key=lambda n: -n.astype(int), kind="stable").drop_duplicates("run")
+    steps = records.steps.sort_values([*by[:-1], "step"], key=rank, ignore_index=True, kind="stable")
+    # Of a run that two studies took, what is said of the longer one, and what was seen in it, whichever of them looked.
+    runs = records.runs.sort_values("epochs", key=lambda n: -n.astype(int), kind="stable").set_index("run")
+    for column in set(LOOKED) & set(runs):
+        runs[column] = runs[column].replace("", None).groupby(level=0).transform("first").fillna("")
+    runs = runs[~runs.index.duplicated()]
     first = epochs.run.drop_duplicates()
-    return Records(epochs, timing, runs.set_index("run").loc[first[first.isin(runs.run)]].reset_index())
+    return Records(epochs, timing, runs.loc[first[first.isin(runs.index)]].reset_index(), steps)
 
 
 def save(records: Records, folder: Path) -> None:
-    """Writes `epochs.csv`, `timing.csv`, `runs.csv`, all of them or none; floats so that they read back exactly."""
-    tables = zip(records._fields, records, strict=True)
+    """Writes `epochs.csv`, `timing.csv`, `runs.csv`, all of them or none; floats so that they read back exactly.
+
+    And `steps.csv`, where probes looked into a run.
+    """
+    tables = [(name, table) for name, table in zip(records._fields, records, strict=True) if name != "steps" or len(table)]
     files.write_all({folder / f"{name}.csv": table.to_csv(index=False, lineterminator="\n") for name, table in tables})
+    if not len(records.steps):
+        (folder / "steps.csv").unlink(missing_ok=True)
 
 
 def load(folder: Path) -> Records:
@@ -230,6 +280,9 @@ def load(folder: Path) -> Records:
     tables = []
     for name, columns in COLUMNS.items():
         path = folder / f"{name}.csv"
+        if name == "steps" and not path.exists():
+            tables.append(pd.DataFrame(columns=columns))
+            continue
         if not path.exists():
             raise UserError(f"no records at {path}; run `make report` first, with DATASET if need be")
         try:
@@ -240,7 +293,7 @@ def load(folder: Path) -> Records:
         # A factor that was none when these were written is at its default; a learning rate always was one.
         for factor in set(FACTORS) - {"learning_rate"} & set(columns) - set(table.columns):
             table[factor] = RunConfig.model_fields[factor].default
-        if not set(columns) <= set(table.columns) or table.empty:
+        if not set(columns) <= set(table.columns) or (table.empty and name != "steps"):
             raise UserError(f"{path} is not a table of records: its columns should be {','.join(columns)}")
         tables.append(table if name == "runs" else _whole(table[columns].apply(_numbers)))
     return Records(*tables)

@@ -39,7 +39,6 @@ class Study(BaseModel):
         seeds: how many; from 0 on.
         epochs: of each run; with later rates, at each rate.
         outcomes: what is compared, by name (`outcomes.OUTCOMES`).
-        probes: what is looked at inside the runs.
         held: the other fields of `RunConfig`, `dataset` among them.
         part: which part of a larger study of that name this is, if it is one.
         title: what navigation calls its page.
@@ -57,8 +56,7 @@ class Study(BaseModel):
     seeds: int = Field(ge=1, le=1000)
     epochs: Epochs
     outcomes: tuple[str, ...] = tuple(OUTCOMES)
-    probes: tuple[str, ...] = ()
-    held: dict[str, Level | tuple[float, ...]] = {}
+    held: dict[str, bool | Level | tuple[float, ...]] = {}
     part: str = ""
     title: str = ""
 

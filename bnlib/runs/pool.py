@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from bnlib import UserError
 from bnlib.experiment import records
 from bnlib.experiment.config import RunConfig, full_name
-from bnlib.experiment.records import Epoch, Records, Run
+from bnlib.experiment.records import Records, Run
 from bnlib.experiment.study import Study
 from bnlib.runs import progress, provenance
 from bnlib.system import paths
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from bnlib.runs.store import Recipe
     from bnlib.training.data import Data
+    from bnlib.training.loop import Checkpoint
 
 STRICT = "STRICT"  # set, it has runs of other machines done anew
 SAID = 3  # refused runs that are named, of many
@@ -98,15 +99,15 @@ def run_all(configs: Sequence[RunConfig], data: "Data", workers: int | None = No
     processes.refuse_replaced_code()
     recipes, longest = store.recipes(configs, data.fingerprint), {}
     for recipe in recipes:  # of runs that differ in their epochs alone, the longest is done, and the others are its beginnings
-        if recipe.name not in longest or recipe.config.epochs > longest[recipe.name].config.epochs:
-            longest[recipe.name] = recipe
+        if recipe.entry not in longest or recipe.config.epochs > longest[recipe.entry].config.epochs:
+            longest[recipe.entry] = recipe
     runs = {} if anew else _given(longest, data.name)
-    runs |= _done([recipe for name, recipe in longest.items() if name not in runs], data, workers, given=len(runs))
-    return [runs[recipe.name].first(recipe.config) for recipe in recipes]
+    runs |= _done([recipe for entry, recipe in longest.items() if entry not in runs], data, workers, given=len(runs))
+    return [runs[recipe.entry].first(recipe.config) for recipe in recipes]
 
 
 def _given(recipes: "dict[str, Recipe]", dataset: str) -> dict[str, Run]:
-    """Those of the runs that the report's records have, by name; records that are not as they were written are passed over."""
+    """Those of the runs that the report's records have, by entry; records that are not as they were written are passed over."""
     folder = paths.report(dataset) / "data"
     if not (folder / "runs.csv").exists():
         return {}
@@ -117,10 +118,12 @@ def _given(recipes: "dict[str, Recipe]", dataset: str) -> dict[str, Run]:
     _say_refused(refused, folder)
     by_question = {_question(run.config, run.made_by): run for run in kept}
     strict, found = os.environ.get(STRICT, "0") not in ("", "0"), {}
-    for name, recipe in recipes.items():
-        run = by_question.get(_question(recipe.config, recipe.made_by))
-        if run and run.is_finished(recipe.config.all_epochs) and not (strict and run.made_by != recipe.made_by):
-            found[name] = run
+    for entry, recipe in recipes.items():
+        run, epochs = by_question.get(_question(recipe.config, recipe.made_by)), recipe.config.all_epochs
+        if not run or not run.is_finished(epochs) or (strict and run.made_by != recipe.made_by):
+            continue
+        if not recipe.probes or (run.probes == recipe.probes and run.is_seen(epochs)):
+            found[entry] = run
     return found
 
 
@@ -138,35 +141,43 @@ def _say_refused(refused: dict[str, str], folder) -> None:
 
 
 def _done(recipes: "list[Recipe]", data: "Data", workers: int | None, given: int) -> dict[str, Run]:
-    """Runs from the store, gone on with where they are not finished, by name."""
+    """Runs from the store, gone on with where they are not finished, by entry."""
     from bnlib.runs import workers as processes
 
-    epochs = {recipe.name: _stored(recipe) for recipe in recipes}
-    kept = {recipe.config: min(len(epochs[recipe.name]), recipe.config.all_epochs) for recipe in recipes}
+    runs = {recipe.entry: _stored(recipe) for recipe in recipes}
+    kept = {recipe.config: min(len(runs[recipe.entry].epochs), recipe.config.all_epochs) for recipe in recipes}
     with progress.shown(kept, given) as log:
         for chains in (False, True):  # a chain begins as the run at its first rate does, which the store then has
             part = [recipe for recipe in recipes if bool(recipe.config.later_rates) == chains]
             if chains:
-                stored = {recipe.name: _stored(recipe) for recipe in part}
-                progress.append(log, {"found": sum(len(stored[name]) - len(epochs[name]) for name in stored)})
-                epochs |= stored
-            missing = [r for r in part if not Run(r.config, epochs[r.name], {}).is_finished(r.config.all_epochs)]
+                stored = {recipe.entry: _stored(recipe) for recipe in part}
+                progress.append(log, {"found": sum(len(run.epochs) - len(runs[e].epochs) for e, run in stored.items())})
+                runs |= stored
+            missing = [recipe for recipe in part if not runs[recipe.entry].is_finished(recipe.config.all_epochs)]
             if missing:
                 _check_data([recipe.config for recipe in missing], data)
             # The longest first, so that none is left over for one worker while the others wait (Graham, SIAM J. Appl. Math.
             # 17, 1969); an epoch with a norm takes longer.
-            missing.sort(key=lambda r: (r.config.all_epochs - len(epochs[r.name]), r.config.norm != "none"), reverse=True)
+            missing.sort(
+                key=lambda r: (r.config.all_epochs - len(runs[r.entry].epochs), r.config.probed, r.config.norm != "none"),
+                reverse=True,
+            )
             for recipe, done, trained in processes.done(missing, log, workers):
                 progress.append(log, {"trained": trained})
-                epochs[recipe.name] = done
-    return {r.name: Run(r.config, epochs[r.name], r.made_by).first(r.config) for r in recipes}
+                runs[recipe.entry] = _of(recipe, done)
+    return {recipe.entry: runs[recipe.entry].first(recipe.config) for recipe in recipes}
 
 
-def _stored(recipe: "Recipe") -> tuple[Epoch, ...]:
+def _stored(recipe: "Recipe") -> Run:
+    """A run as far as the store has it."""
     from bnlib.runs import store
 
-    checkpoint = store.get(recipe)
-    return checkpoint.epochs if checkpoint else ()
+    return _of(recipe, store.get(recipe))
+
+
+def _of(recipe: "Recipe", checkpoint: "Checkpoint | None") -> Run:
+    epochs, looks = (checkpoint.epochs, checkpoint.looks) if checkpoint else ((), ())
+    return Run(recipe.config, epochs, recipe.made_by, probes=recipe.probes, looks=looks)
 
 
 def _check_data(configs: Sequence[RunConfig], data: "Data") -> None:

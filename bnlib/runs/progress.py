@@ -49,7 +49,7 @@ def _plural(count: int, noun: str) -> str:
 def event(config, epoch: int, ended: bool = False) -> dict:
     """That `config`'s run finished an epoch; `ended` if it stops there, whatever epochs it had left."""
     done = config.all_epochs - epoch + 1 if ended else 1
-    where = {"rate": config.learning_rate, "chain": bool(config.later_rates), "run": str(config.changed)}
+    where = {"rate": config.learning_rate, "chain": bool(config.later_rates), "run": str((config.changed, config.probed))}
     where |= {"epoch": epoch, "epochs": config.all_epochs}
     return where | {"done": done}
 

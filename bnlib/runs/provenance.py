@@ -10,12 +10,14 @@ import pandas as pd
 
 from bnlib import UserError
 from bnlib.experiment import records
-from bnlib.experiment.records import Records
+from bnlib.experiment.records import LOOKED, Records
 from bnlib.experiment.study import Study
 from bnlib.runs import environment
 from bnlib.system import files
 
-FILES = ("epochs.csv", "timing.csv", "runs.csv", "provenance.json", "networks.csv", "study.json")  # of a study's records
+# Of a study's records.
+FILES = ("epochs.csv", "timing.csv", "runs.csv", "provenance.json", "networks.csv", "study.json")
+STEPS = "steps.csv"  # and this, where its runs are probed
 OPTIMISERS = {
     "adam": "Adam, β₁ = 0.9, β₂ = 0.999, ε = 10⁻⁸, no weight decay",
     "sgd": "SGD, momentum 0.9, no weight decay",
@@ -46,7 +48,7 @@ def facts(described: dict[str, str], runs: pd.DataFrame) -> dict[str, str]:
     """Everything stated about a report's runs: what was described, and of what made each run every kind, with its count."""
     called = {"code": "SHA-256 of the training code", "adopted": "training code changed since"}
     told = {}
-    for column in runs.columns.drop(["run", "epochs", "digest", "configuration", "data"], errors="ignore"):
+    for column in runs.columns.drop(["run", "epochs", "digest", "configuration", "data", *LOOKED], errors="ignore"):
         counts = runs[column].value_counts(sort=False)
         counts = counts[counts.index != ""]
         several = [f"{value} ({count} run{'s' * (count > 1)})" for value, count in counts.items()]

@@ -11,12 +11,12 @@ import torch
 
 from bnlib.experiment import registry
 from bnlib.experiment.config import RunConfig, full_name
-from bnlib.experiment.records import Epoch
+from bnlib.experiment.records import Epoch, Look
 from bnlib.runs import environment
 from bnlib.system import files, paths
 from bnlib.system.code import source
 from bnlib.system.stamps import fingerprint
-from bnlib.training import loop
+from bnlib.training import loop, probes
 from bnlib.training.loop import Checkpoint
 
 DIGEST_BYTES = hashlib.sha256().digest_size  # an entry begins with the SHA-256 of the rest
@@ -36,11 +36,17 @@ class Recipe:
     machine: dict[str, str]
     code: dict[str, str]  # of each function and class of the package, by name, the SHA-256 of its source
     own: dict[str, str]  # a fingerprint of what a notebook registered, by factor
+    probes: str = ""  # a fingerprint of the code that looks into the run, where any does
 
     @property
     def name(self) -> str:
-        """The name under which the run is stored."""
+        """The run's name, the same whether anything looks into it."""
         return full_name(self.config, self.made_by)
+
+    @property
+    def entry(self) -> str:
+        """The name under which the run is stored, with what was seen in it."""
+        return entry_name(self.name, self.probes)
 
     @property
     def made_by(self) -> dict[str, str]:
@@ -51,6 +57,11 @@ class Recipe:
     def first_rate(self) -> "Recipe":
         """That of the run at its first rate alone."""
         return replace(self, config=self.config.first_rate)
+
+
+def entry_name(run: str, probes: str) -> str:
+    """The name under which a run of that name is stored, by the fingerprint of what looked into it."""
+    return fingerprint([run, probes]) if probes else run
 
 
 def recipes(configs: Iterable[RunConfig], data: str) -> list[Recipe]:
@@ -66,13 +77,18 @@ def recipes(configs: Iterable[RunConfig], data: str) -> list[Recipe]:
             codes[levels] = code(config), registry.own_code(config)
         if config.device not in machines:
             machines[config.device] = environment.machine(config.device)
-        made.append(Recipe(config, data, machines[config.device], *codes[levels]))
+        made.append(Recipe(config, data, machines[config.device], *codes[levels], probes_code() if config.probed else ""))
     return made
 
 
 def code(config: RunConfig) -> dict[str, str]:
     """The source of what a run uses of the package: the loop, its network, its own norm and its own optimizer."""
     return source.parts(loop.fit, *registry.used(config))
+
+
+def probes_code() -> str:
+    """A fingerprint of the code that looks into runs."""
+    return fingerprint(source.parts(probes.Watch))
 
 
 def get(recipe: Recipe) -> Checkpoint | None:
@@ -83,7 +99,7 @@ def get(recipe: Recipe) -> Checkpoint | None:
 def _read(recipe: Recipe) -> Checkpoint | None:
     path = _path(recipe)
     try:
-        return unpacked(path.read_bytes(), recipe.name)
+        return unpacked(path.read_bytes(), recipe.entry)
     except (OSError, AnotherRun):  # none, or one that cannot be read now, or that lies under a wrong name
         return None
     except MemoryError:
@@ -120,7 +136,8 @@ def unpacked(entry: bytes, name: str) -> Checkpoint:
         raise AnotherRun(state["run"])
     if not epochs or [epoch.epoch for epoch in epochs] != list(range(1, len(epochs) + 1)):
         raise ValueError("epochs are missing")
-    return Checkpoint(epochs, state["model"], state["optimizer"])
+    looks = tuple(Look(*look) for look in state.get("looks", ()))
+    return Checkpoint(epochs, state["model"], state["optimizer"], looks)
 
 
 def put(recipe: Recipe, checkpoint: Checkpoint) -> None:
@@ -133,7 +150,7 @@ def put(recipe: Recipe, checkpoint: Checkpoint) -> None:
     with files.lock(path.parent / ".lock"):  # else a shorter run that was read before could be written after
         kept = _read(recipe)
         if kept is None or len(kept.epochs) < len(checkpoint.epochs):
-            files.write(path, packed(checkpoint, recipe.name))
+            files.write(path, packed(checkpoint, recipe.entry))
 
 
 def rename(name: str, recipe: Recipe) -> bool:
@@ -149,9 +166,10 @@ def packed(checkpoint: Checkpoint, name: str) -> bytes:
     """A checkpoint of the run `name` as an entry: its SHA-256, then what `torch.save` makes of it."""
     content = io.BytesIO()
     epochs = [asdict(epoch) for epoch in checkpoint.epochs]
-    torch.save({"run": name, "epochs": epochs, "model": checkpoint.model, "optimizer": checkpoint.optimizer}, content)
+    states = {"model": checkpoint.model, "optimizer": checkpoint.optimizer}
+    torch.save({"run": name, "epochs": epochs, "looks": [tuple(look) for look in checkpoint.looks]} | states, content)
     return hashlib.sha256(content.getbuffer()).digest() + content.getvalue()
 
 
 def _path(recipe: Recipe) -> Path:
-    return paths.store() / f"{recipe.name}.pt"
+    return paths.store() / f"{recipe.entry}.pt"

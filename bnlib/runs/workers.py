@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from joblib.externals.loky import ProcessPoolExecutor
@@ -14,17 +14,16 @@ from joblib.externals.loky.process_executor import BrokenProcessPool, Terminated
 
 from bnlib import UserError
 from bnlib.experiment import registry
-from bnlib.experiment.records import Epoch
 from bnlib.experiment.settings import worker_count
 from bnlib.runs import cluster, environment, progress, store
 from bnlib.runs.store import Recipe
 from bnlib.system.code import source
 from bnlib.training import data as datasets
-from bnlib.training import hardware, loop, models, optimizers
+from bnlib.training import hardware, loop, models, optimizers, probes
 from bnlib.training.data import Data, load_once
 from bnlib.training.loop import Checkpoint, fit
 
-TRAINS = (loop, models, optimizers, hardware, datasets)
+TRAINS = (loop, models, optimizers, hardware, datasets, probes)
 
 
 def refuse_replaced_code() -> None:
@@ -49,7 +48,7 @@ class Task:
     own: bytes | None
 
 
-Result = tuple[Recipe, tuple[Epoch, ...], int]  # and how many of its epochs were trained now
+Result = tuple[Recipe, Checkpoint, int]  # and how many of its epochs were trained now; the weights stay where it was done
 
 
 def done(recipes: Sequence[Recipe], log: str, workers: int | None) -> Iterator[Result]:
@@ -91,24 +90,24 @@ def _done_here(tasks: list[Task], hear: Callable[[dict], None], workers: int) ->
 def _done_far(tasks: list[Task], hear: Callable[[dict], None], address: str) -> Iterator[Result]:
     """Does runs on a cluster. What the store here has of them goes there, and what is finished there comes into it."""
     begun = [store.get(task.recipe) for task in tasks]
-    packed = [checkpoint and store.packed(checkpoint, task.recipe.name) for task, checkpoint in zip(tasks, begun, strict=True)]
+    packed = [checkpoint and store.packed(checkpoint, task.recipe.entry) for task, checkpoint in zip(tasks, begun, strict=True)]
     with cluster.connected(address, hear) as connection:
         for recipe, entry, trained in connection.results(_run_far, zip(tasks, packed, strict=True)):
-            checkpoint = store.unpacked(entry, recipe.name)
+            checkpoint = store.unpacked(entry, recipe.entry)
             store.put(recipe, checkpoint)
-            yield recipe, checkpoint.epochs, trained
+            yield recipe, checkpoint, trained
 
 
 def _run_here(task: Task, say: Callable[[dict], None], parent: int) -> Result:
     """A run on this machine, in a process that ends with `parent`."""
     _end_with(parent)
     checkpoint, trained = _run(task, say)
-    return task.recipe, checkpoint.epochs, trained
+    return task.recipe, replace(checkpoint, model={}, optimizer={}), trained
 
 
 def _run_far(say: Callable[[dict], None], task: Task, begun: bytes | None) -> tuple[Recipe, bytes, int]:
     """A run on a worker of a cluster, from where either store has it."""
-    name = task.recipe.name
+    name = task.recipe.entry
     checkpoint, trained = _run(task, say, begun and store.unpacked(begun, name))
     return task.recipe, store.packed(checkpoint, name), trained
 
@@ -120,8 +119,10 @@ def _run(task: Task, say: Callable[[dict], None], begun: Checkpoint | None = Non
     data = _loaded(recipe)
     _refuse_other_bits(recipe)
     begun = max(store.get(recipe), begun, key=lambda checkpoint: len(checkpoint.epochs) if checkpoint else 0)
-    checkpoint, trained = begun, 0
-    for checkpoint in fit(recipe.config, data, begun):
+    checkpoint, trained, looks = begun, 0, list(begun.looks) if begun else []
+    watch = probes.Watch(recipe.config, looks.append) if recipe.config.probed else None
+    for checkpoint in fit(recipe.config, data, begun, watch):
+        checkpoint = replace(checkpoint, looks=tuple(looks))
         store.put(recipe, checkpoint)
         epoch, trained = checkpoint.epochs[-1], trained + 1
         say(progress.event(recipe.config, epoch.epoch, ended=epoch.diverged))
@@ -143,6 +144,8 @@ def _refuse_other_bits(recipe: Recipe) -> None:
                 "make it the same, restart a cluster's workers, and run again"
             )
     code, asked = code | registry.own_code(recipe.config), recipe.code | recipe.own
+    if recipe.probes:
+        code, asked = code | {"probes": store.probes_code()}, asked | {"probes": recipe.probes}
     if other := sorted(name for name in asked | code if asked.get(name) != code.get(name)):
         raise UserError(
             f"a worker on {platform.node()} has other code than this process ({', '.join(other)}): package files were edited "

@@ -62,7 +62,8 @@ class Watch:
             result = step(batch)
             with torch.random.fork_rng(devices=[batch.device] if batch.is_cuda else []):
                 for look in looks(before, copy.deepcopy(model), train.images[batch], train.labels[batch], test, self.config):
-                    self.say(look._replace(step=count, epoch=-(-count // steps)))
+                    value = float(f"{look.value:.6g}")  # no more of it means anything
+                    self.say(look._replace(value=value, step=count, epoch=-(-count // steps)))
             return result
 
         return watched

@@ -400,7 +400,7 @@ def done(made, monkeypatch):
         return jobs
 
     monkeypatch.setattr(steps.pool, "run_studies", note("runs"))
-    monkeypatch.setattr(steps.records, "join", lambda made: records.Records(*[pd.DataFrame()] * 3))
+    monkeypatch.setattr(steps.records, "join", lambda made: records.Records(*[pd.DataFrame()] * 4))
     monkeypatch.setattr(Report, "_say_foreign", lambda self, runs: None)
     monkeypatch.setattr(datasets, "load", lambda *_, **__: None)
     monkeypatch.setattr("bnlib.commands.report.results.save", note("results"))

@@ -79,7 +79,8 @@ class Report:
         return self.records / study.stem / self.dataset
 
     def _records(self, study: Study) -> list[Path]:
-        return [self._folder(study) / name for name in provenance.FILES]
+        names = (*provenance.FILES, provenance.STEPS) if study.held.get("probed") else provenance.FILES
+        return [self._folder(study) / name for name in names]
 
     # Runs: what was asked -> records of each study
 
