@@ -7,7 +7,7 @@ import pytest
 
 from bnlib.experiment import records
 from bnlib.experiment.config import RunConfig
-from bnlib.experiment.records import Epoch, Run
+from bnlib.experiment.records import Epoch, Look, Run
 from bnlib.system import paths
 
 MADE_BY = {"data": "d" * 64, "code": "c" * 64, "torch": "2.10", "accelerator": "none"}
@@ -19,6 +19,17 @@ def made(*losses: float, made_by=None, **fields) -> Run:
     config = RunConfig(**{"dataset": "digits", "learning_rate": 0.001, "seed": 0, "epochs": 10} | fields)
     rows = [(loss, 0.5, loss / 3, 0.25, 7.0) if np.isfinite(loss) else (NAN,) * 5 for loss in losses]
     return Run(config, tuple(Epoch(n, *row, 1.5) for n, row in enumerate(rows, start=1)), made_by or MADE_BY)
+
+
+LOOKS = tuple(
+    Look(probe, layer, "", value, step, epoch)
+    for step, epoch in ((1, 1), (15, 1), (30, 2))
+    for probe, layer, value in (("dead", "relu1", step / 64), ("classes", "", 7.0), ("shift", "conv2", NAN))
+)
+
+
+def probed(*losses: float, looks=LOOKS, **fields) -> Run:
+    return made(*losses, probed=True, **fields)._replace(probes="p" * 64, looks=looks)
 
 
 GOOD, OTHER = made(0.3, 0.2, 0.1), made(0.6, 0.5, 0.4, norm="batch")
@@ -212,3 +223,72 @@ def test_name_hangs_on_configuration_and_on_what_made_it_and_on_nothing_else():
     assert made(0.3)._replace(adopted="so").name == GOOD.name
     others = [made(seed=1), made(norm="batch"), *(made(made_by=MADE_BY | {name: "other"}) for name in MADE_BY)]
     assert len({GOOD.name, *(run.name for run in others)}) == 1 + len(others)
+
+
+# What probes saw
+
+
+def test_what_was_seen_in_a_run_comes_back_as_it_was(tmp_path):
+    run = probed(0.3, 0.2)
+    records.save(records.collect("inside", [run, OTHER]), tmp_path)
+    found, refused = records.taken(records.load(tmp_path))
+    assert refused == {}
+    assert comparable(found[[run.name for run in found].index(run.name)]) == comparable(run)
+    assert not next(other for other in found if other.name == OTHER.name).config.probed
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda rows: rows[1:],
+        lambda rows: [*rows, rows[0]],
+        everywhere(layer="relu2"),
+        everywhere(value="0.5"),
+        everywhere(seed="1"),
+    ],
+    ids=["one lost", "one twice", "another layer", "another value", "another seed"],
+)
+def test_run_in_which_other_things_were_seen_than_written_is_refused(change, tmp_path):
+    assert probed(0.3).name == made(0.3).name == GOOD.name
+    records.save(records.collect("inside", [probed(0.3), OTHER]), tmp_path)
+    edit(tmp_path, "steps", change)
+    found, refused = records.taken(records.load(tmp_path))
+    assert [run.name for run in found] == [OTHER.name]
+    assert list(refused) == [GOOD.name]
+
+
+def test_steps_file_that_is_lost_is_missed(tmp_path):
+    records.save(records.collect("inside", [probed(0.3)]), tmp_path)
+    (tmp_path / "steps.csv").unlink()
+    assert list(records.taken(records.load(tmp_path))[1]) == [GOOD.name]
+
+
+def test_steps_of_probes_that_no_longer_look_are_taken_away(tmp_path):
+    records.save(records.collect("inside", [probed(0.3)]), tmp_path)
+    records.save(records.collect("inside", [made(0.3)]), tmp_path)
+    assert len(records.taken(records.load(tmp_path))[0]) == 1
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_run_that_one_study_looked_into_and_another_took_further_is_one_run(turned, tmp_path):
+    # The first study looks for one epoch, the second for two, the third takes the run through three and does not look.
+    first, second, third = probed(0.3, looks=LOOKS[:6]), probed(0.3, 0.2), made(0.3, 0.2, 0.1)
+    parts = [records.collect(name, [run]) for name, run in (("first", first), ("second", second), ("third", third))]
+    records.save(records.join(parts[::-1] if turned else parts), tmp_path)
+    (run,), refused = records.taken(records.load(tmp_path))
+    assert refused == {}
+    assert comparable(run) == comparable(probed(0.3, 0.2, 0.1))
+    assert run.is_seen(2)
+    assert not run.is_seen(3)
+
+
+def test_first_epochs_have_what_was_seen_in_them():
+    run, short = probed(0.3, 0.2), made(0.3, epochs=1).config
+    assert run.first(short.model_copy(update={"probed": True})).looks[-1].epoch == 1
+    assert run.first(short).looks == ()
+
+
+def test_run_that_diverged_is_seen_to_its_end():
+    assert probed(0.3, NAN).is_seen(10)
+    assert not probed(0.3, 0.2).is_seen(10)
+    assert not made(0.3, NAN).is_seen(2)

@@ -207,3 +207,36 @@ def test_where_something_is_missing_the_images_are_and_nothing_is_trained(commit
 def test_without_records_and_images_it_is_said_what_is_missing(away):
     with pytest.raises(UserError, match="is missing and could not be downloaded"):
         run_all(configs(dataset="mnist"), away)
+
+
+# Runs that are probed
+
+
+def test_given_run_that_was_probed_serves_where_it_was_seen_so_far(small, trained, monkeypatch, tmp_path):
+    with monkeypatch.context() as patch:
+        patch.setenv("BNLIB_CACHE", str(tmp_path / "elsewhere"))
+        seen = run_all(configs(seeds=1, probed=True, epochs=2), small)
+    report(seen, **ELSEWHERE)
+    trained()
+    assert [str(run.looks) for run in run_all(configs(seeds=1, probed=True, epochs=2), small)] == [str(r.looks) for r in seen]
+    assert measured(run_all(configs(seeds=1, epochs=2), small)) == measured(seen)
+    assert trained() == []
+    run_all(configs(seeds=1, probed=True, epochs=3), small)
+    assert trained() == [3, 3]
+
+
+def test_given_run_that_nothing_looked_into_is_done_anew_where_something_should(done, small, trained):
+    report(done)
+    trained()
+    run_all(configs(seeds=1, probed=True, epochs=2), small)
+    assert trained() == [2, 2]
+
+
+def test_given_run_that_other_probes_looked_into_is_done_anew(small, trained, monkeypatch, tmp_path):
+    with monkeypatch.context() as patch:
+        patch.setenv("BNLIB_CACHE", str(tmp_path / "elsewhere"))
+        seen = run_all(configs(seeds=1, probed=True), small)
+    report([run._replace(probes="others") for run in seen])
+    trained()
+    run_all(configs(seeds=1, probed=True), small)
+    assert trained() == [1, 1]

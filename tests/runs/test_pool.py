@@ -9,7 +9,7 @@ from bnlib import UserError
 from bnlib.experiment import records, studies
 from bnlib.experiment.config import RunConfig
 from bnlib.experiment.study import Study
-from bnlib.runs import environment, pool, provenance, workers
+from bnlib.runs import environment, pool, provenance, store, workers
 from bnlib.runs.pool import run_all, run_studies
 from bnlib.system import paths
 from bnlib.training import loop
@@ -173,3 +173,34 @@ def test_study_by_hand_is_not_read_where_it_was_left(small, trained):
     path.write_text(path.read_text().replace(",none,", ",batch,"))
     assert set(pool.run(study(seeds=1), small).epochs.norm) == {"none", "batch"}
     assert trained() == [1, 1]
+
+
+# Runs that are probed
+
+
+def test_probed_run_has_the_same_epochs_and_what_was_seen(small, trained):
+    plain, seen = run_all(configs(seeds=1), small), run_all(configs(seeds=1, probed=True), small)
+    assert trained() == [1] * 4
+    assert measured(plain) == measured(seen)
+    assert [run.name for run in plain] == [run.name for run in seen]
+    assert [{look.step for look in run.looks} for run in (*plain, *seen)] == [set()] * 2 + [{1, 2, 3}] * 2
+
+
+def test_probed_run_is_stored_with_what_was_seen_and_goes_on(small, trained, monkeypatch, tmp_path):
+    run_all(configs(seeds=1, probed=True), small)
+    parts = run_all(configs(seeds=1, probed=True, epochs=2), small)
+    assert trained() == [1] * 4
+    short = run_all(configs(seeds=1, probed=True), small)
+    assert trained() == []
+    monkeypatch.setenv("BNLIB_CACHE", str(tmp_path / "other"))
+    whole = run_all(configs(seeds=1, probed=True, epochs=2), small)
+    assert [str(run.looks) for run in parts] == [str(run.looks) for run in whole]
+    assert [{look.epoch for look in run.looks} for run in (*short, *whole)] == [{1}] * 2 + [{1, 2}] * 2
+
+
+def test_probes_that_were_changed_look_anew(small, trained, monkeypatch):
+    run_all(configs(seeds=1, probed=True), small)
+    monkeypatch.setattr(store, "probes_code", lambda: "others")
+    run_all(configs(seeds=1, probed=True), small)
+    run_all(configs(seeds=1), small)
+    assert trained() == [1] * 6

@@ -14,6 +14,8 @@ from bnlib.training import models
 
 ARMS = ("none", "batch", "group")
 
+NOTHING = pd.DataFrame()  # that probes saw
+
 
 def ask(**fields) -> Study:
     return studies.each_rate(0.001, arms=ARMS, **{"seeds": 2, "epochs": 3, "dataset": "digits"} | fields)
@@ -32,7 +34,7 @@ def timed(epochs: pd.DataFrame) -> pd.DataFrame:
 def test_time_is_stated_of_the_records_that_it_was_kept_for(epochs, tmp_path):
     timing = timed(epochs)
     shared = timing[timing.seed == 0].assign(study="replay")  # the same runs in another study
-    made, path = Records(epochs, pd.concat([timing, shared]), runs("a")), tmp_path / "took.json"
+    made, path = Records(epochs, pd.concat([timing, shared]), runs("a"), NOTHING), tmp_path / "took.json"
     assert provenance.kept_time(made, path) == {}
     provenance.keep_time(made, path)
     # Twelve epochs of 600 to 611 seconds, those that two studies share counted once: 7266 seconds.
@@ -46,7 +48,7 @@ def test_time_is_stated_of_the_records_that_it_was_kept_for(epochs, tmp_path):
 def test_epochs_of_a_chain_count_at_each_of_its_rates(epochs, tmp_path):
     # A chain counts its epochs from one again at each rate.
     timing = pd.concat([timed(epochs), timed(epochs).assign(learning_rate=0.01)])
-    provenance.keep_time(Records(epochs, timing, runs("a")), tmp_path / "took.json")
+    provenance.keep_time(Records(epochs, timing, runs("a"), NOTHING), tmp_path / "took.json")
     assert json.loads((tmp_path / "took.json").read_text())["seconds"] == 2 * 7266
 
 
@@ -54,7 +56,7 @@ def test_damaged_time_is_none(epochs, tmp_path):
     path = tmp_path / "took.json"
     for text in ("<<<<<<< mine", "{}"):
         path.write_text(text)
-        assert provenance.kept_time(Records(epochs, epochs, epochs), path) == {}
+        assert provenance.kept_time(Records(epochs, epochs, epochs, NOTHING), path) == {}
 
 
 def test_one_machine_is_named():

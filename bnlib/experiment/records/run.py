@@ -1,0 +1,93 @@
+"""A finished run: its epochs, what probes saw in it, and what made it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from bnlib.experiment.config import RunConfig, full_name
+from bnlib.system.stamps import fingerprint
+
+MEASURED = ["train_loss", "train_accuracy", "test_loss", "test_accuracy", "classes"]
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What one epoch of a run gave. Losses in nats per image, accuracies as fractions, seconds of training alone.
+
+    `classes` is how many classes were predicted for at least one test image. In the epoch in which a run diverges all but the
+    seconds are NaN, and it is the run's last.
+    """
+
+    epoch: int
+    train_loss: float
+    train_accuracy: float
+    test_loss: float
+    test_accuracy: float
+    classes: float
+    seconds: float
+
+    @property
+    def diverged(self) -> bool:
+        return not np.isfinite(self.train_loss)
+
+
+class Look(NamedTuple):
+    """What a probe saw of a layer, or of the whole network where none is named, at one step of a run; steps count from 1."""
+
+    probe: str
+    layer: str
+    measure: str
+    value: float
+    step: int = 0
+    epoch: int = 0
+
+
+class Run(NamedTuple):
+    """A finished run: configuration, epochs, and what made it, as text by name: data, code, machine.
+
+    `adopted` says, where code was changed since, what showed that the bits did not. `looks` are what the probes saw, whose code
+    has the fingerprint `probes`.
+    """
+
+    config: RunConfig
+    epochs: tuple[Epoch, ...]
+    made_by: dict[str, str]
+    adopted: str = ""
+    probes: str = ""
+    looks: tuple[Look, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The name that records give it."""
+        return full_name(self.config, self.made_by)[:16]
+
+    def is_finished(self, epochs: int) -> bool:
+        """Whether it has so many epochs, or ended before as diverged."""
+        return len(self.epochs) >= epochs or bool(self.epochs and self.epochs[-1].diverged)
+
+    def is_seen(self, epochs: int) -> bool:
+        """Whether probes looked into it for so many epochs, or to its end as diverged."""
+        seen = max((look.epoch for look in self.looks), default=0)
+        return seen >= epochs or bool(self.looks and seen == len(self.epochs) and self.epochs[-1].diverged)
+
+    def first(self, config: RunConfig) -> "Run":
+        """Its first epochs, as the run of a configuration that asks for no more."""
+        looks = tuple(look for look in self.looks if config.probed and look.epoch <= config.all_epochs)
+        return self._replace(config=config, epochs=self.epochs[: config.all_epochs], looks=looks)
+
+
+def measured(epoch: Epoch) -> tuple[float, ...]:
+    """What was measured in an epoch, in the order of `MEASURED`."""
+    return tuple(getattr(epoch, name) for name in MEASURED)
+
+
+def digest(epochs: Sequence[Epoch]) -> str:
+    """What a changed number in the records of a run is noticed by."""
+    return fingerprint([[repr(float(value)) for value in measured(epoch)] for epoch in epochs])[:16]
+
+
+def digest_of_looks(looks: Sequence[Look]) -> str:
+    """The same of what probes saw in it; of nothing, nothing."""
+    return fingerprint([[*look[:3], repr(float(look.value)), *look[4:]] for look in looks])[:16] if looks else ""
