@@ -77,7 +77,11 @@ def adopt(count: int) -> bool:
     if all(_code(run.made_by, run.probes) == _code(r.made_by, r.probes) for run, r in zip(runs, recipes, strict=True)):
         print(f"{folder}: all runs are of this code; nothing to adopt")
         return True
-    tried = sample(studies.load(folder), runs, count)
+    try:
+        asked = studies.load(folder)
+    except (OSError, ValueError) as error:
+        raise UserError(f"{folder / 'studies.json'} cannot be read: {' '.join(str(error).split())}") from error
+    tried = sample(asked, runs, count)
     print(f"Doing {plural(len(tried), 'run')} of {folder.parent} anew, to see whether this code gives their bits", flush=True)
     wanted = [r.config if r.config.later_rates else r.config.model_copy(update={"epochs": len(r.epochs)}) for r in tried]
     found = [differences(run, anew) for run, anew in zip(tried, run_all(wanted, data, anew=True), strict=True)]

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from bnlib.experiment.config import FACTORS, LEVELS, Epochs, RunConfig, rate_name
+from bnlib.experiment.config import FACTORS, LEVELS, PROBES, Epochs, RunConfig, rate_name
 from bnlib.experiment.outcomes import OUTCOMES
 
 Level = str | int | float
@@ -39,6 +39,7 @@ class Study(BaseModel):
         seeds: how many; from 0 on.
         epochs: of each run; with later rates, at each rate.
         outcomes: what is compared, by name (`outcomes.OUTCOMES`).
+        probes: what it looks at inside its runs, by name (`config.PROBES`); where there is any, all are recorded.
         held: the other fields of `RunConfig`, `dataset` among them.
         part: which part of a larger study of that name this is, if it is one.
         title: what navigation calls its page.
@@ -56,7 +57,8 @@ class Study(BaseModel):
     seeds: int = Field(ge=1, le=1000)
     epochs: Epochs
     outcomes: tuple[str, ...] = tuple(OUTCOMES)
-    held: dict[str, bool | Level | tuple[float, ...]] = {}
+    probes: tuple[str, ...] = ()
+    held: dict[str, Level | tuple[float, ...]] = {}
     part: str = ""
     title: str = ""
 
@@ -75,6 +77,9 @@ class Study(BaseModel):
         for name in self.outcomes:
             if name not in OUTCOMES:
                 raise ValueError(f"{name!r} is no outcome; known: {', '.join(OUTCOMES)}")
+        for name in self.probes:
+            if name not in PROBES:
+                raise ValueError(f"{name!r} is no probe; known: {', '.join(PROBES)}")
         list(self.configs)  # each is checked
         return self
 
@@ -100,7 +105,7 @@ class Study(BaseModel):
     @property
     def configs(self) -> list[RunConfig]:
         """All runs, pair by pair: in each cell, for each seed, every arm."""
-        shared = {"epochs": self.epochs} | self.held
+        shared = {"epochs": self.epochs, "probed": bool(self.probes)} | self.held
         return [
             RunConfig(**shared | cell | arm.levels, seed=seed)
             for cell in self._settings

@@ -79,7 +79,7 @@ class Report:
         return self.records / study.stem / self.dataset
 
     def _records(self, study: Study) -> list[Path]:
-        names = (*provenance.FILES, provenance.STEPS) if study.held.get("probed") else provenance.FILES
+        names = (*provenance.FILES, provenance.STEPS) if study.probes else provenance.FILES
         return [self._folder(study) / name for name in names]
 
     # Runs: what was asked -> records of each study
