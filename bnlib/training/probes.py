@@ -90,7 +90,8 @@ def looks(
 
     start, end = vectors(before), vectors(after)
     taken = {name: end[name] - start[name] for name in start}
-    _, g = gradient(start)
+    loss, g = gradient(start)
+    yield Look("loss_band", "", "before", loss)
     yield from steps_taken(start, taken)
     yield from shift(gradient, start, end, g)
     downhill = {name: -config.learning_rate * value for name, value in g.items()}
@@ -102,20 +103,18 @@ def looks(
 def along_step(gradient: Gradient, start: Vectors, direction: Vectors, g: Vectors, along: str) -> Iterator[Look]:
     """The loss and its gradient at `MULTIPLES` of a step from `start` (Santurkar et al., 2018, section 3.2).
 
-    Least and most of the loss; least and most of ‖∇L(w + kd) − g‖₂, the gradient's predictiveness; and the largest of that over
-    the distance ‖kd‖₂, the effective smoothness, which has the unit of a second derivative. As the scale of weights before a
-    norm is free, smoothness is given times ‖w‖₂², too: so it stays the same where all weights and the step are scaled.
+    At each multiple k the loss and ‖∇L(w + kd) − g‖₂, which tells how far the gradient predicts what comes: of both the paper
+    draws the least and the most. And the largest of the latter over the distance ‖kd‖₂, the effective smoothness, which has the
+    unit of a second derivative. As the scale of weights before a norm is free, that is given times ‖w‖₂², too: so it stays the
+    same where all weights and the step are scaled.
     """
-    losses, changes, slopes = [], [], []
-    length = norm(direction)
+    slopes, length = [], norm(direction)
     for k in MULTIPLES:
         loss, there = gradient({name: start[name] + k * direction[name] for name in start})
-        losses.append(loss)
-        changes.append(norm({name: there[name] - g[name] for name in g}))
-        slopes.append(changes[-1] / (k * length) if length else float("nan"))
-    for probe, values in (("loss_band", losses), ("predictiveness", changes)):
-        yield Look(probe, "", f"{along}, least", min(values))
-        yield Look(probe, "", f"{along}, most", max(values))
+        change = norm({name: there[name] - g[name] for name in g})
+        slopes.append(change / (k * length) if length else float("nan"))
+        yield Look("loss_band", "", f"{along} × {k:g}", loss)
+        yield Look("predictiveness", "", f"{along} × {k:g}", change)
     yield Look("smoothness", "", along, max(slopes))
     yield Look("smoothness", "", f"{along}, relative", max(slopes) * norm(start) ** 2)
 

@@ -149,12 +149,9 @@ def test_smoothness_of_a_quadratic_is_its_second_derivative():
     looks = list(probes.along_step(quadratic(a), {"w": w}, {"w": -0.1 * g["w"]}, g, "gradient"))
     assert seen(looks, "smoothness", measure="gradient") == pytest.approx(3.0)
     assert seen(looks, "smoothness", measure="gradient, relative") == pytest.approx(3.0 * 4.0)
-    # The gradient changes by a·k·0.1·g for k = ½, 1, 2, 4.
-    assert seen(looks, "predictiveness", measure="gradient, least") == pytest.approx(3 * 0.05 * 6)
-    assert seen(looks, "predictiveness", measure="gradient, most") == pytest.approx(3 * 0.4 * 6)
-    # At w - k·0.1·g: 1.7, 1.4, 0.8, -0.4.
-    assert seen(looks, "loss_band", measure="gradient, most") == pytest.approx(1.5 * 1.7**2)
-    assert seen(looks, "loss_band", measure="gradient, least") == pytest.approx(1.5 * 0.4**2)
+    for k, there in ((0.5, 1.7), (1, 1.4), (2, 0.8), (4, -0.4)):  # w − k·0.1·g
+        assert seen(looks, "predictiveness", measure=f"gradient × {k:g}") == pytest.approx(3 * k * 0.1 * 6)
+        assert seen(looks, "loss_band", measure=f"gradient × {k:g}") == pytest.approx(1.5 * there**2)
 
 
 def test_smoothness_along_a_step_is_that_of_its_direction():
@@ -235,13 +232,15 @@ def test_looks_of_a_run_are_those_of_its_own_weights_and_batch(config, tiny_data
     batch = loop.epoch_order(0, 1, len(tensors.train))[:100]
     loss = nn.functional.cross_entropy(model(tensors.train.images[batch]), tensors.train.labels[batch])
     loss.backward()
+    before = loss.item()
     with torch.no_grad():
         for parameter in model.parameters():
             parameter -= 4 * 0.001 * parameter.grad
         there = nn.functional.cross_entropy(model(tensors.train.images[batch]), tensors.train.labels[batch])
     first = [look for look in looks if look.step == 1]
-    assert there < loss
-    assert seen(first, "loss_band", measure="gradient, least") == pytest.approx(there.item(), rel=1e-5)
+    assert there < before
+    assert seen(first, "loss_band", measure="before") == pytest.approx(before, rel=1e-5)
+    assert seen(first, "loss_band", measure="gradient × 4") == pytest.approx(there.item(), rel=1e-5)
 
 
 def test_vectors_put_back_give_the_same_network():
