@@ -101,6 +101,7 @@ ready: $(ENV)
 #:   SEEDS=3                             pairs of runs at each rate
 #:   STUDY_SEEDS=3                       pairs of chain and range; at most SEEDS
 #:   RANGE_RATES="0.0001 0.0003 0.001 0.003 0.01 0.03 0.1 0.3 1"   short runs
+#:   STUDIES=auto                        rates range replay; inside, controls
 #:   EPOCHS=10                           of each run
 #:   DATASET=auto                        mnist, fashion_mnist, digits
 #:   PRECISION=fp32                      or bf16

@@ -36,6 +36,7 @@ VARIABLES = (
     "REPORTS",
     "WORKERS",
     "SCHEDULER",
+    "STUDIES",
 )
 for variable in (*VARIABLES, "KEEP", "VERIFY", "VERIFY_SEED", "STRICT", "REPEATS"):
     os.environ.pop(variable, None)  # whatever the person has set, tests set what they mean
@@ -135,7 +136,7 @@ def make_epochs(losses: dict, dataset: str = "mnist", study: str = "learning_rat
     return pd.DataFrame(rows, columns=COLUMNS["epochs"]).astype({"classes": "Int64"})
 
 
-def results_of(epochs: pd.DataFrame, **fields) -> contrasts.Results:
+def results_of(epochs: pd.DataFrame, steps: pd.DataFrame | None = None, **fields) -> contrasts.Results:
     """What the study that these records hold gave: all of its arms, rates and seeds. `fields` are other ones of `Study`."""
     norms = tuple(norm for norm in LEVELS["norm"] if norm in set(epochs.norm))
     found = {
@@ -147,7 +148,20 @@ def results_of(epochs: pd.DataFrame, **fields) -> contrasts.Results:
         "epochs": int(epochs.epoch.max()),
         "held": {"dataset": epochs.dataset.iloc[0]},
     }
-    return contrasts.of(Study(**found | fields), epochs)
+    return contrasts.of(Study(**found | fields), epochs, steps)
+
+
+def make_steps(epochs: pd.DataFrame, looks: dict[tuple[str, str, str], dict[str, list[float]]]) -> pd.DataFrame:
+    """Records of what probes saw at the first step of runs of one epoch: by (probe, layer, measure), arm and seed."""
+    runs = epochs[epochs.epoch == 1].drop(columns=["train_loss", "train_accuracy", "test_loss", "test_accuracy", "classes"])
+    rows = [
+        row
+        | dict(zip(("probe", "layer", "measure"), what, strict=True))
+        | {"step": 1, "value": float(of[row["norm"]][row["seed"]])}
+        for what, of in looks.items()
+        for row in runs.to_dict("records")
+    ]
+    return pd.DataFrame(rows)
 
 
 @pytest.fixture

@@ -77,17 +77,18 @@ class Claim:
         return "supported" if all(sign == 1 for sign in met) else "not shown by these data"
 
 
-def judge(results: Results) -> list[Claim]:
-    """The claims, judged by a study of each rate.
+def judge(results: Results, *more: Results) -> list[Claim]:
+    """The claims, judged by a study of each rate, or by the one of `more` that a claim names.
 
     They speak of two arms, and are judged by these alone, whatever others there are. One on what the study lacks is not tested.
     """
-    pair = contrasts.between(results, REFERENCE, ARM)
+    pairs = {each.study.name: contrasts.between(each, REFERENCE, ARM) for each in (*more, results)}
     text = resources.files("bnlib.analysis").joinpath("original", "claims.toml").read_text(encoding="utf-8")
     said = tomllib.loads(text)["claim"]
+    found = [(claim, pairs.get(claim.get("study", results.study.name))) for claim in said]
     return [
         Claim(number, claim["name"], claim["says"], claim["needs"], _parts(pair, claim.get("part", [])) if pair else ())
-        for number, claim in enumerate(said, start=1)
+        for number, (claim, pair) in enumerate(found, start=1)
     ]
 
 

@@ -19,18 +19,19 @@ COLUMNS = list(Contrast.__annotations__)
 ENDS = [f"{who}{what}" for who in ("", "reference_") for what in ("median", "least", "most")]
 LOGARITHMS = ("estimate", "low", "high", "t_low", "t_high", *ENDS)  # what of the reach is averaged as logarithms
 # "none" is an arm, and no missing value.
-READ = {"keep_default_na": False, "na_values": [""], "dtype": {"arm": str, "study": str}}
+READ = {"keep_default_na": False, "na_values": [""], "dtype": {"arm": str, "study": str, "reference": str}}
 
 
-def of(study: Study, epochs: pd.DataFrame) -> Results:
-    """The results of a study, from records that hold it.
+def of(study: Study, epochs: pd.DataFrame, steps: pd.DataFrame | None = None) -> Results:
+    """The results of a study, from records that hold it; `steps` are needed where an outcome is of what probes saw.
 
     Raises:
         ValueError: its cells differ in more than the learning rate.
     """
     if others := set(study.factors) - {"learning_rate", *study.reference}:
         raise ValueError(f"arms are compared at learning rates alone; name {', '.join(others)} in the reference, or hold it")
-    runs = per_run(study.of(epochs), ["arm", "learning_rate", "seed"], study.outcomes, study.epochs)
+    seen = study.of(steps) if study.probes and steps is not None else None
+    runs = per_run(study.of(epochs), ["arm", "learning_rate", "seed"], study.outcomes, study.epochs, seen)
     runs.insert(0, "study", study.name)
     return _contrasted(study, runs)
 
@@ -42,8 +43,18 @@ def between(results: Results, reference: str, arm: str) -> Results | None:
         return None
     levels = {f: tuple(dict.fromkeys(arms[name].levels[f] for name in (reference, arm))) for f in results.study.reference}
     changed = {"factors": results.study.factors | levels, "reference": dict(arms[reference].levels)}
+    if results.study.combined:
+        changed["combined"] = (dict(arms[arm].levels),)
     study = results.study.model_copy(update=changed)
     return results if study == results.study else _contrasted(study, results.runs[results.runs.arm.isin((reference, arm))])
+
+
+def against(results: Results, arm: str) -> Results:
+    """The results of the same runs with all arms held against another one."""
+    arms = {each.name: each for each in results.study.arms}
+    combined = tuple(dict(each.levels) for name, each in arms.items() if name != arm)
+    study = results.study.model_copy(update={"reference": dict(arms[arm].levels), "combined": combined})
+    return _contrasted(study, results.runs)
 
 
 def _contrasted(study: Study, runs: pd.DataFrame) -> Results:
@@ -66,11 +77,13 @@ def _of_outcome(results: Results, name: str) -> Iterable[dict]:
     for rate, table in tables.items():
         for arm in results.others:
             yield _row(results, CELL, name, arm.name, rate, table[reference], table[arm.name], study.family)
+            if OUTCOMES[name].seen:
+                continue
             both = table[~_gone(results, rate, (reference, arm.name))]
             if name == ACCURACY and len(both) < len(table):
                 both = both.reindex(table.index)  # judged as all pairs are, failed ones having no value
                 yield _row(results, LEARNED, name, arm.name, rate, both[reference], both[arm.name], study.family)
-    for rate in rates[:-1]:
+    for rate in rates[:-1] if not OUTCOMES[name].seen else ():
         for arm in results.others:
             gaps = (tables[at][arm.name] - tables[at][reference] for at in (rate, rates[-1]))
             family = (len(rates) - 1) * len(results.others)
@@ -95,16 +108,18 @@ def _row(
     family: int,
     against: float = np.nan,
 ) -> dict:
-    """The contrast second minus first, whose p values are adjusted later."""
-    pairs = (second - first).to_numpy(dtype=float)
+    """The contrast second minus first, of ratios that of their logarithms; its p values are adjusted later."""
     outcome = OUTCOMES.get(name)
+    first, second = first.astype(float), second.astype(float)
+    pairs = (np.log(second) - np.log(first) if outcome and outcome.is_ratio else second - first).to_numpy()
     gains = pairs if outcome is None or outcome.higher_is_better else -pairs
     d, t, effect = statistics.mean_difference(pairs, family), statistics.mean_interval(pairs), statistics.standardised(pairs)
     row = {"study": results.study.name, "kind": kind, "outcome": name, "arm": arm, "learning_rate": rate, "against": against}
+    row["reference"] = results.study.arms[0].name
     row |= {"estimate": d.estimate, "low": d.low, "high": d.high, "exact": d.exact, "n": d.n, "pairs": len(pairs)}
     row |= {"p": statistics.difference_p(pairs, family), "better": int((gains > 0).sum()), "tied": int((gains == 0).sum())}
     row |= {"t_low": t.low, "t_high": t.high, "effect": effect.estimate, "effect_low": effect.low, "effect_high": effect.high}
-    row["equal_p"] = statistics.equivalence_p(pairs, MARGIN) if outcome and outcome.is_share else np.nan
+    row["equal_p"] = statistics.equivalence_p(pairs, MARGIN) if outcome and outcome.is_accuracy else np.nan
     for values, prefix in ((second, ""), (first, "reference_")):
         row |= {f"{prefix}median": values.median(), f"{prefix}least": values.min(), f"{prefix}most": values.max()}
     other = arm if kind == WITHIN else results.study.arms[0].name
@@ -166,9 +181,13 @@ def _reach(results: Results) -> Iterable[dict]:
 
 
 def save(all_results: Sequence[Results], folder: Path) -> None:
-    """Writes `contrasts.csv`, `outcomes.csv` (a row for each run) and `studies.json`, for `load`."""
-    studies.save([results.study for results in all_results], folder)
-    for name, tables in (("contrasts", [r.contrasts for r in all_results]), ("outcomes", [r.runs for r in all_results])):
+    """Writes `contrasts.csv`, `outcomes.csv` (a row for each run) and `studies.json`, for `load`.
+
+    Of results of the same runs against several references the contrasts are written of each, and the first is what is read.
+    """
+    first = list({results.study.name: results for results in reversed(all_results)}.values())[::-1]
+    studies.save([results.study for results in first], folder)
+    for name, tables in (("contrasts", [r.contrasts for r in all_results]), ("outcomes", [r.runs for r in first])):
         table = pd.concat(tables, ignore_index=True)
         files.write_if_changed(folder / f"{name}.csv", table.to_csv(index=False, lineterminator="\n"))
 
@@ -190,4 +209,7 @@ def load(folder: Path) -> dict[str, Results]:
 def _part(study: Study, table: pd.DataFrame) -> pd.DataFrame:
     """The rows of a study, without the outcomes that only others have."""
     others = set(OUTCOMES) - set(study.outcomes)
-    return table[table.study == study.name].drop(columns=others & set(table.columns)).reset_index(drop=True)
+    its = table[table.study == study.name]
+    if "reference" in its:
+        its = its[its.reference == study.arms[0].name]
+    return its.drop(columns=others & set(table.columns)).reset_index(drop=True)

@@ -3,10 +3,12 @@
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
 import pandas as pd
 
 from bnlib.analysis import statistics
 from bnlib.analysis.statistics import ALPHA, Interval
+from bnlib.experiment.outcomes import OUTCOMES
 from bnlib.experiment.study import Arm, Study
 
 MARGIN = 0.001  # of test accuracy: arms this close count as equal
@@ -23,7 +25,7 @@ REACH = "reach"  # the largest usable rate, arm over reference; the outcome is n
 
 @dataclass(frozen=True)
 class Contrast:
-    """One row: arm minus reference in one outcome, over pairs of runs.
+    """One row: arm minus reference in one outcome, over pairs of runs; of ratios, their natural logarithms.
 
     `estimate` is the mean over `n` pairs of `pairs` that there were to be, with its 95% interval; `p` of no difference and
     `p_adjusted` over the family: the same outcome in every arm and cell (Holm). `better` and `tied` count pairs.
@@ -35,6 +37,7 @@ class Contrast:
     kind: str
     outcome: str
     arm: str
+    reference: str
     learning_rate: float
     against: float
     estimate: float
@@ -112,6 +115,16 @@ class Results:
         runs = self.runs[self.runs.learning_rate == rate]
         table = runs.pivot(index="seed", columns="arm", values=outcome)
         return table.reindex(index=range(self.study.seeds), columns=[arm.name for arm in self.study.arms])
+
+    def lost(self, arm: str) -> pd.DataFrame:
+        """The outcomes of an arm's runs that failed."""
+        return self.runs[self.runs.failed & (self.runs.arm == arm)]
+
+    def differences(self, outcome: str, arm: str, rate: float) -> pd.Series:
+        """Arm minus reference in each pair, by seed, of ratios that of their logarithms; NaN where one has no value."""
+        table = self.values(outcome, rate).astype(float)
+        table = np.log(table) if outcome in OUTCOMES and OUTCOMES[outcome].is_ratio else table
+        return table[arm] - table[self.study.arms[0].name]
 
     def mean(self, outcome: str, arm: str, rate: float) -> Interval:
         """One arm's mean over its runs, with Student's interval."""

@@ -192,6 +192,19 @@ def improvement(won: int, tied: int, n: int) -> Interval:
     return Interval((won + tied / 2) / n, share(won, n).low, share(won + tied, n).high, n)
 
 
+def rank_correlation(first: Sequence[float], second: Sequence[float]) -> Interval:
+    """Spearman's rank correlation with the 95% interval of Bonett & Wright (Psychometrika 65, 2000); of five pairs or more."""
+    a, b = np.asarray(first, dtype=float), np.asarray(second, dtype=float)
+    n = len(a)
+    if n < 3 or np.ptp(a) == 0 or np.ptp(b) == 0:
+        return Interval(np.nan, np.nan, np.nan, n)
+    r = float(stats.spearmanr(a, b).statistic)
+    if n < 5 or abs(r) > 1 - 1e-12:
+        return Interval(r, np.nan, np.nan, n)
+    half = float(stats.norm.ppf((1 + LEVEL) / 2) * np.sqrt((1 + r**2 / 2) / (n - 3)))
+    return Interval(r, float(np.tanh(np.arctanh(r) - half)), float(np.tanh(np.arctanh(r) + half)), n)
+
+
 def standardised(differences: Sequence[float]) -> Interval:
     """Mean of paired `differences` in their standard deviations (Cohen's d_z), with the 95% interval of noncentral t."""
     x = _finite(differences)

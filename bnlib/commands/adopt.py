@@ -23,7 +23,7 @@ def sample(asked: Iterable[Study], runs: Sequence[Run], count: int) -> list[Run]
 
     Of chains, which are at each rate of theirs, it is one of each arm.
     """
-    by_question = {str(run.config.changed): run for run in runs}
+    by_question = records.grouped(runs)
     found = {}
     for study in asked:
         ends = {*study.rates[:1], *study.rates[-1:]}
@@ -32,14 +32,15 @@ def sample(asked: Iterable[Study], runs: Sequence[Run], count: int) -> list[Run]
                 question = str(config.changed)
                 if question not in by_question:
                     raise UserError(f"the records have no run of {told(config)}: `make report` makes it")
-                found[question] = by_question[question]
+                run = records.serving(config, by_question[question])
+                found[run.name] = run
     return list(found.values())
 
 
 def told(config) -> str:
     """A run in words."""
-    later = " and on" if config.later_rates else ""
-    return f"{config.norm}, learning rate {rate_name(config.learning_rate)}{later}, seed {config.seed}"
+    later, looked = " and on" if config.later_rates else "", ", looked into" if config.probed else ""
+    return f"{config.arm}, learning rate {rate_name(config.learning_rate)}{later}, seed {config.seed}{looked}"
 
 
 def differences(kept: Run, anew: Run) -> list[str]:

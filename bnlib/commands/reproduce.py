@@ -1,6 +1,7 @@
 """`make reproduce`: all runs of a report are done anew, in a place of their own, and held against those that stand there."""
 
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -43,17 +44,17 @@ def reproduce() -> bool:
     anew = _anew(asked, dataset)
     made = records.join(records.collect(study.name, anew[study.name]) for study in asked)
     records.save(made, place)
-    by_name = {study.name: contrasts.of(study, made.epochs) for study in asked}
+    by_name = {study.name: contrasts.of(study, made.epochs, made.steps) for study in asked}
     contrasts.save(list(by_name.values()), place)
-    old = {study.name: contrasts.of(study, kept.epochs) for study in studies.load(report / "data")}
+    old = {study.name: contrasts.of(study, kept.epochs, kept.steps) for study in studies.load(report / "data")}
     said = {
         "report": files.shown(report),
         "dataset": dataset,
         "runs": compared_runs(runs, [run for study in asked for run in anew[study.name]]),
-        "contrasts": [row for name, results in by_name.items() for row in compared_contrasts(old[name], results)],
-        "claims": compared_claims(old["learning_rate"], by_name["learning_rate"]),
+        "contrasts": [row for name, its in by_name.items() if name in old for row in compared_contrasts(old[name], its)],
+        "claims": compared_claims(list(old.values()), list(by_name.values())),
         "machines": {name: (_kinds(runs, name), environment.machine(settings.device)[name]) for name in COMPARED},
-        "seeds": {_titled(name): (old[name].study.seeds, results.study.seeds) for name, results in by_name.items()},
+        "seeds": {_titled(name): (old[name].study.seeds, its.study.seeds) for name, its in by_name.items() if name in old},
     }
     said["agreeing"] = sum(claim["kept"] == claim["anew"] for claim in said["claims"])
     files.write(place / "reproduction.md", page(said))
@@ -80,11 +81,11 @@ def _kinds(runs: list[Run], name: str) -> str:
 
 def compared_runs(kept: list[Run], anew: list[Run]) -> list[dict[str, Any]]:
     """Each run that was done anew: in words, and how it differs from the report's; None where that has none such."""
-    by_question = {str(run.config.changed): run for run in kept}
+    by_question = records.grouped(kept)
     longest = {str(run.config.changed): run for run in sorted(anew, key=lambda run: len(run.epochs))}
     found = []
     for question, run in longest.items():
-        its = by_question.get(question)
+        its = records.serving(run.config, by_question.get(question, ()))
         other = differences(its.first(run.config), run) if its and its.is_finished(run.config.all_epochs) else None
         found.append({"run": told(run.config), "epochs": len(run.epochs), "other": other})
     return found
@@ -99,7 +100,7 @@ def compared_contrasts(kept: Results, anew: Results) -> list[dict[str, Any]]:
     for row in anew.contrasts[anew.contrasts.kind == CELL].itertuples():
         if row.learning_rate not in kept.rates or row.arm not in {arm.name for arm in kept.others}:
             continue  # asked for now and not then
-        pairs, its = (_pairs(results, row.outcome, row.arm, row.learning_rate) for results in (kept, anew))
+        pairs, its = (r.differences(row.outcome, row.arm, row.learning_rate).dropna() for r in (kept, anew))
         interval = statistics.prediction_interval(pairs, max(len(its), 1))
         outcome = OUTCOMES[row.outcome]
         found.append(
@@ -119,14 +120,9 @@ def compared_contrasts(kept: Results, anew: Results) -> list[dict[str, Any]]:
     return found
 
 
-def _pairs(results: Results, outcome: str, arm: str, rate: float) -> list[float]:
-    table = results.values(outcome, rate)
-    return (table[arm] - table[results.study.arms[0].name]).dropna().tolist()
-
-
-def compared_claims(kept: Results, anew: Results) -> list[dict[str, Any]]:
-    """The verdict on each claim, old and new."""
-    pairs = zip(claims.judge(kept), claims.judge(anew), strict=True)
+def compared_claims(kept: Sequence[Results], anew: Sequence[Results]) -> list[dict[str, Any]]:
+    """The verdict on each claim, old and new; of both the results at each rate come first."""
+    pairs = zip(claims.judge(*kept), claims.judge(*anew), strict=True)
     return [{"number": old.number, "name": old.name, "kept": old.verdict, "anew": new.verdict} for old, new in pairs]
 
 

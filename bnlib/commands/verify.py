@@ -131,12 +131,12 @@ def _follows(standing: Standing, data: Data, findings: Findings) -> None:
 
 
 def sample(runs: Iterable[Run], count: int, rng: random.Random) -> list[Run]:
-    """`count` runs of each norm, or all where there are fewer, drawn from those that start afresh."""
-    by_norm: dict[str, list[Run]] = {}
+    """`count` runs of each arm, or all where there are fewer, drawn from those that start afresh; those looked into apart."""
+    by_arm: dict[tuple[str, bool], list[Run]] = {}
     for run in runs:
         if not run.config.later_rates:
-            by_norm.setdefault(run.config.norm, []).append(run)
-    return [run for its in by_norm.values() for run in rng.sample(its, min(count, len(its)))]
+            by_arm.setdefault((run.config.arm, run.config.probed), []).append(run)
+    return [run for its in by_arm.values() for run in rng.sample(its, min(count, len(its)))]
 
 
 def _done_anew(standing: Standing, data: Data, count: int, findings: Findings) -> None:

@@ -98,6 +98,15 @@ class RunConfig(BaseModel):
         return self.epochs * (1 + len(self.later_rates))
 
     @property
+    def arm(self) -> str:
+        """Its norm, and of the other factors but the learning rate those that are not at their defaults: `none, warmup 600`."""
+        others = [
+            f for f in FACTORS if f not in ("norm", "learning_rate") and getattr(self, f) != type(self).model_fields[f].default
+        ]
+        told = [getattr(self, f) if f in LEVELS else f"{f.replace('_', ' ')} {getattr(self, f)}" for f in others]
+        return ", ".join([self.norm, *told])
+
+    @property
     def first_rate(self) -> "RunConfig":
         """The run at the first rate alone, which is how this one begins."""
         return self.model_copy(update={"later_rates": ()})

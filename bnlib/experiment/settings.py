@@ -19,6 +19,10 @@ EXAMPLES = {
 }
 
 
+# The studies by the names under which they are asked for: those that a report always has, and those that it may have besides.
+ALWAYS, LATER = ("rates", "range", "replay"), ("inside", "controls")
+
+
 class Settings(BaseModel):
     """The variables of `make report` that decide what it makes."""
 
@@ -33,11 +37,28 @@ class Settings(BaseModel):
     dataset: Literal["mnist", "fashion_mnist", "digits", "auto"] = "auto"
     precision: Precision = "fp32"
     device: Literal["cpu", "cuda", "mps", "auto"] = "auto"
+    studies: tuple[str, ...] = ()  # none named: those of `ALWAYS`, and on the digits `inside`
+
+    def asked(self, dataset: str) -> tuple[str, ...]:
+        """The names of the studies that are asked for on a data set."""
+        return self.studies or (*ALWAYS, *(["inside"] if dataset == "digits" else []))
 
     @field_validator("learning_rates", "range_rates", mode="before")
     @classmethod
     def _each_once(cls, value: object) -> object:
         return _rates(value)
+
+    @field_validator("studies", mode="before")
+    @classmethod
+    def _known(cls, value: object) -> object:
+        items, known = tuple(dict.fromkeys(_items(value))), (*ALWAYS, *LATER)
+        if items == ("auto",):
+            return ()
+        if unknown := set(items) - set(known):
+            raise ValueError(f"{sorted(unknown)[0]!r} is no study; known: {', '.join(known)}")
+        if items and not set(ALWAYS) <= set(items):
+            raise ValueError(f'a report rests on {", ".join(ALWAYS)}; name them too: "{" ".join((*ALWAYS, *LATER))}", say')
+        return tuple(name for name in known if name in items)
 
     @field_validator("arms", mode="before")
     @classmethod
@@ -81,7 +102,8 @@ def _of_notebook(name: str, value: object, read: Callable[[Any], Read]) -> Read:
 
 def wrong(name: str, value: object, reason: str) -> UserError:
     """That a parameter of a notebook cannot have this value, in the words of a notebook: what to write instead."""
-    return UserError(f"{name}={value!r}: {reason}; set {name} = {EXAMPLES[name]!r}, say, in the cell of parameters")
+    example = EXAMPLES[name] if name in EXAMPLES else EXAMPLES[name.rpartition("_")[2]]  # `long_seeds` is like `seeds`
+    return UserError(f"{name}={value!r}: {reason}; set {name} = {example!r}, say, in the cell of parameters")
 
 
 def first_reason(error: ValidationError) -> tuple[str, str, Any]:

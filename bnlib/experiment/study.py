@@ -10,10 +10,10 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from bnlib.experiment.config import FACTORS, LEVELS, PROBES, Epochs, RunConfig, rate_name
-from bnlib.experiment.outcomes import OUTCOMES
+from bnlib.experiment.outcomes import MEASURED, OUTCOMES
 
 Level = str | int | float
-MOST_ARMS = 6  # that colours and markers tell apart
+MOST_ARMS = 9  # that colours and markers tell apart
 
 
 @dataclass(frozen=True)
@@ -33,9 +33,11 @@ class Study(BaseModel):
 
     Args:
         name: in the records' column `study`, and of its page.
-        notebook: the notebook that runs it, without its ending.
+        notebook: the notebook that runs it, without its ending; it may run several studies, which then share a page.
         factors: fields of `RunConfig` that vary, each with its levels.
         reference: of each factor that makes arms the level of the reference.
+        combined: the arms other than the reference, where they are not all combinations of the levels: of each the levels that
+            are not the reference's.
         seeds: how many; from 0 on.
         epochs: of each run; with later rates, at each rate.
         outcomes: what is compared, by name (`outcomes.OUTCOMES`).
@@ -54,9 +56,10 @@ class Study(BaseModel):
     notebook: str
     factors: dict[str, tuple[Level, ...]]
     reference: dict[str, Level]
+    combined: tuple[dict[str, Level], ...] = ()
     seeds: int = Field(ge=1, le=1000)
     epochs: Epochs
-    outcomes: tuple[str, ...] = tuple(OUTCOMES)
+    outcomes: tuple[str, ...] = tuple(MEASURED)
     probes: tuple[str, ...] = ()
     held: dict[str, Level | tuple[float, ...]] = {}
     part: str = ""
@@ -72,6 +75,10 @@ class Study(BaseModel):
         for factor, level in self.reference.items():
             if level not in self.factors.get(factor, ()):
                 raise ValueError(f"reference: {level!r} is no level of {factor}")
+        for levels in self.combined:
+            for factor, level in levels.items():
+                if factor not in self.reference or level not in self.factors[factor]:
+                    raise ValueError(f"combined: {level!r} is no level of {factor}")
         if len(self.arms) > MOST_ARMS:
             raise ValueError(f"{len(self.arms)} arms; {MOST_ARMS} at the most")
         for name in self.outcomes:
@@ -86,10 +93,23 @@ class Study(BaseModel):
     @property
     def arms(self) -> tuple[Arm, ...]:
         """The arms, the reference first."""
+        if self.combined:
+            return self._combined
         factors = [factor for factor in self.factors if factor in self.reference]
         combined = [dict(zip(factors, levels, strict=True)) for levels in itertools.product(*map(self.factors.get, factors))]
         combined.sort(key=lambda levels: levels != self.reference)
         return tuple(Arm(", ".join(map(str, levels.values())), _label(levels, combined), levels) for levels in combined)
+
+    @property
+    def _combined(self) -> tuple[Arm, ...]:
+        arms = []
+        for levels in ({}, *self.combined):
+            levels = self.reference | levels
+            # Called after what it has that a run has not by default, whatever it is held against.
+            its = {factor: level for factor, level in levels.items() if level != RunConfig.model_fields[factor].default}
+            names = [str(level) if factor in LEVELS else f"{factor} {_written(level)}" for factor, level in its.items()]
+            arms.append(Arm(", ".join(names) or "none", _label(its or {"norm": "none"}, [its]), levels))
+        return tuple(arms)
 
     @property
     def cells(self) -> tuple[dict[str, Level], ...]:
@@ -130,8 +150,8 @@ class Study(BaseModel):
 
     @property
     def page(self) -> str:
-        """The file name of its page."""
-        return f"{self.stem}.html"
+        """The file name of the page that its notebook becomes, which other studies of that notebook share."""
+        return "-".join([*self.notebook.split("_"), *filter(None, [self.part])]) + ".html"
 
     def of(self, epochs: pd.DataFrame) -> pd.DataFrame:
         """The records of this study, with the name of its arm in a column `arm`; what is of no arm or cell is left out."""
@@ -165,12 +185,13 @@ class Study(BaseModel):
         varies = [f"{factor.replace('_', ' ')}: {text}" for factor, text in levels.items() if len(self.factors[factor]) > 1]
         held = [f"{factor.replace('_', ' ')} {text}" for factor, text in levels.items() if len(self.factors[factor]) == 1]
         held += [f"{name.replace('_', ' ')} {_written(value)}" for name, value in self.held.items() if value != ()]
+        epochs = self.configs[0].all_epochs
         rows = {
             "varies": "; ".join(varies) or "nothing",
             "reference": self.arms[0].label,
             "held": "; ".join(held),
             "seeds": f"0 to {self.seeds - 1}" if self.seeds > 1 else "0",
-            "in all": f"{len(self.configs)} runs of {self.configs[0].all_epochs} epochs",
+            "in all": f"{len(self.configs)} runs of {epochs} epoch{'s' * (epochs > 1)}",
         }
         cells = "".join(f'<tr><th scope="row">{name}</th><td>{escape(text)}</td></tr>' for name, text in rows.items())
         caption = f"<caption>{escape(self.title or self.name)}: what is asked</caption>"

@@ -116,10 +116,11 @@ def _given(recipes: "dict[str, Recipe]", dataset: str) -> dict[str, Run]:
     except UserError as error:
         kept, refused = [], {"": str(error)}
     _say_refused(refused, folder)
-    by_question = {_question(run.config, run.made_by): run for run in kept}
+    by_question = records.grouped(kept, lambda run: _question(run.config, run.made_by))
     strict, found = os.environ.get(STRICT, "0") not in ("", "0"), {}
     for entry, recipe in recipes.items():
-        run, epochs = by_question.get(_question(recipe.config, recipe.made_by)), recipe.config.all_epochs
+        its, epochs = by_question.get(_question(recipe.config, recipe.made_by), ()), recipe.config.all_epochs
+        run = records.serving(recipe.config, its)
         if not run or not run.is_finished(epochs) or (strict and run.made_by != recipe.made_by):
             continue
         if not recipe.probes or (run.probes == recipe.probes and run.is_seen(epochs)):

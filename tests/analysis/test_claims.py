@@ -8,7 +8,7 @@ from bnlib.analysis import claims, contrasts
 from bnlib.experiment import records, studies
 from bnlib.experiment.config import CHAIN
 from bnlib.system import paths
-from tests.conftest import make_epochs, results_of
+from tests.conftest import make_epochs, make_steps, results_of
 
 SUPPORTED, CONTRADICTED, OPEN, UNTESTED = "supported", "contradicted", "not shown by these data", "not tested"
 
@@ -186,7 +186,37 @@ def test_every_claim_says_what_it_is_and_what_it_needs():
 
 def test_verdict_of_the_committed_records_is_that_of_their_csv():
     folder = paths.ROOT / "reports/mnist/data"
-    (study,) = (each for each in studies.load(folder) if each.name == "learning_rate")
-    judged = claims.judge(contrasts.of(study, records.load(folder).epochs))
+    kept = records.load(folder)
+    judged = claims.judge(*(contrasts.of(study, kept.epochs, kept.steps) for study in studies.load(folder)))
     written = pd.read_csv(folder / "claims.csv").drop_duplicates("claim")
     assert dict(zip(written.claim, written.verdict, strict=True)) == {claim.number: claim.verdict for claim in judged}
+
+
+def inside(relative: dict[str, list[float]], cosine: dict[str, list[float]]) -> contrasts.Results:
+    """A study that looked into runs at the original's rates: a layer's shift in each arm and seed, the same at each rate."""
+    arms = {norm: {seed: [(0.5, 0.9)] for seed in range(8)} for norm in ("none", "batch")}
+    epochs = make_epochs({(norm, rate): its for norm, its in arms.items() for rate in CHAIN}, study="inside")
+    steps = make_steps(epochs, {("shift", "conv2", "relative"): relative, ("shift", "conv2", "cosine"): cosine})
+    return results_of(epochs, steps, outcomes=("shift_relative", "shift_cosine"), probes=("shift",))
+
+
+LESS, MORE = [0.5 + 0.01 * seed for seed in range(8)], [0.7 + 0.02 * seed for seed in range(8)]
+
+
+@pytest.mark.parametrize(
+    ("relative", "cosine", "verdict"),
+    [
+        ({"none": MORE, "batch": LESS}, {"none": LESS, "batch": MORE}, SUPPORTED),
+        ({"none": LESS, "batch": MORE}, {"none": LESS, "batch": MORE}, CONTRADICTED),
+        ({"none": MORE, "batch": LESS}, {"none": MORE, "batch": MORE}, OPEN),
+    ],
+)
+def test_cause_is_judged_by_the_shift_in_runs_that_were_looked_into(relative, cosine, verdict):
+    judged = claims.judge(results_of(runs(gain=0.6)), inside(relative, cosine))
+    assert judged[7].verdict == verdict
+    assert [part.contrast.study for part in judged[7].parts] == ["inside"] * 6
+    assert [claim.verdict for claim in judged[:7]] == [claim.verdict for claim in judge(runs(gain=0.6))[:7]]
+
+
+def test_cause_is_not_tested_where_nobody_looked():
+    assert judge(runs(gain=0.6))[7].verdict == UNTESTED

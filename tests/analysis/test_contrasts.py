@@ -6,7 +6,7 @@ from scipy import stats
 from bnlib import UserError
 from bnlib.analysis import contrasts, statistics
 from bnlib.analysis.results import CHANGE, FAILED, LEARNED, OWN, REACH, WITHIN, Results
-from tests.conftest import make_epochs, results_of
+from tests.conftest import make_epochs, make_steps, results_of
 
 LOSS, ACCURACY = "train_loss_last", "test_accuracy_last"
 FOUR = ("none", "batch", "group", "layer")
@@ -324,3 +324,53 @@ def test_cells_that_differ_in_more_than_the_rate_are_refused(epochs):
     wider = study.model_copy(update={"factors": study.factors | {"batch_size": (50, 100)}})
     with pytest.raises(ValueError, match="name batch_size in the reference, or hold it"):
         contrasts.of(wider, epochs)
+
+
+def looked_into(values: dict[str, list[float]]) -> Results:
+    """Runs at 0.001 of which a probe saw these numbers, by arm and seed."""
+    epochs = make_epochs({(norm, 0.001): {seed: [(0.5, 0.9)] for seed in range(len(its))} for norm, its in values.items()})
+    steps = make_steps(epochs, {("smoothness", "", "step"): values})
+    return results_of(epochs, steps, outcomes=("smoothness_step",), probes=("smoothness",))
+
+
+def test_ratios_are_compared_by_their_logarithms():
+    found = looked_into({"none": [1, 2, 4, 8, 1, 2, 4, 8], "batch": [0.5, 1, 2, 4, 0.25, 0.5, 1, 2]})
+    row = found.one("smoothness_step", "batch", 0.001)
+    assert row.estimate == pytest.approx(-1.5 * np.log(2))  # four halves and four quarters
+    assert (row.median, row.reference_median) == (1, 3)
+    assert (row.p, row.better, row.sign, row.n) == (2 / 256, 8, -1, 8)
+    assert np.isnan(row.equal_p)
+    assert found.differences("smoothness_step", "batch", 0.001).tolist() == pytest.approx([-np.log(2)] * 4 + [-np.log(4)] * 4)
+
+
+def test_same_runs_are_held_against_another_arm():
+    three = apart({("batch", 0.001): CLEAR, ("group", 0.001): [2 * d for d in CLEAR]})
+    found = contrasts.against(three, "batch")
+    assert [arm.name for arm in found.study.arms] == ["batch", "none", "group"]
+    assert set(found.contrasts.reference) == {"batch"}
+    assert set(three.contrasts.reference) == {"none"}
+    assert found.one(ACCURACY, "none", 0.001).estimate == pytest.approx(-0.00045)
+    assert found.one(ACCURACY, "group", 0.001).estimate == pytest.approx(0.00045)
+    pd.testing.assert_frame_equal(found.runs, three.runs)
+
+
+def test_contrasts_against_several_references_are_saved_and_the_first_is_read(tmp_path):
+    three = apart({("batch", 0.001): CLEAR, ("group", 0.001): MIXED})
+    contrasts.save([three, contrasts.against(three, "batch")], tmp_path)
+    assert set(pd.read_csv(tmp_path / "contrasts.csv", keep_default_na=False).reference) == {"none", "batch"}
+    (read,) = contrasts.load(tmp_path).values()
+    assert read.study == three.study
+    pd.testing.assert_frame_equal(read.contrasts, three.contrasts, check_dtype=False)
+    assert len(read.runs) == len(three.runs)
+
+
+def test_arms_that_are_no_product_are_compared_as_they_are():
+    cells = {("none", 0.01): {s: [(0.5, 0.9)] for s in range(8)}, ("group", 0.01): {s: [(0.5, 0.91)] for s in range(8)}}
+    epochs = make_epochs(cells)
+    warm = epochs[epochs.norm == "none"].assign(warmup=600, test_accuracy=0.92)
+    factors = {"norm": ("none", "group"), "warmup": (0, 600), "learning_rate": (0.01,)}
+    combined = {"reference": {"norm": "none", "warmup": 0}, "combined": ({"norm": "group"}, {"warmup": 600})}
+    found = results_of(pd.concat([epochs, warm]), factors=factors, **combined)
+    assert [row.arm for row in found.find(ACCURACY)] == ["group", "warmup 600"]
+    assert [row.estimate for row in found.find(ACCURACY)] == pytest.approx([0.01, 0.02])
+    assert contrasts.between(found, "none", "warmup 600").one(ACCURACY, "warmup 600", 0.01).estimate == pytest.approx(0.02)

@@ -20,6 +20,7 @@ from bnlib.analysis.statistics import (
     mean_interval,
     paired_difference,
     prediction_interval,
+    rank_correlation,
     share,
     standardised,
 )
@@ -263,3 +264,19 @@ def test_prediction_interval_is_wider_than_that_of_the_mean():
     values = rng.normal(size=(3000, 6))
     hits = sum(i.low <= x[5] <= i.high for x in values for i in [prediction_interval(x[:5])])
     assert 0.94 <= hits / 3000 <= 0.96
+
+
+def test_rank_correlation_is_spearman_s_with_the_interval_of_bonett_and_wright():
+    # Ranks 1 to 6 and 2, 1, 4, 3, 6, 5: ρ = 1 − 6·6 / (6·35); z = artanh ρ ± 1.959964 · √((1 + ρ²/2) / 3).
+    found = rank_correlation([1, 2, 3, 4, 5, 6], [20, 10, 40, 30, 60, 50])
+    rho = 1 - 36 / 210
+    half = 1.959964 * ((1 + rho**2 / 2) / 3) ** 0.5
+    assert (found.estimate, found.n) == (pytest.approx(rho), 6)
+    assert (found.low, found.high) == pytest.approx(
+        (np.tanh(np.arctanh(rho) - half), np.tanh(np.arctanh(rho) + half)), abs=1e-6
+    )
+
+
+def test_rank_correlation_of_few_or_equal_values_has_no_interval():
+    assert not rank_correlation([1, 2, 3, 4], [1, 3, 2, 4]).bounded
+    assert np.isnan(rank_correlation([1, 1, 1, 1, 1], [1, 2, 3, 4, 5]).estimate)

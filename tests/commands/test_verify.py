@@ -103,7 +103,7 @@ def test_report_that_was_just_made_is_as_recomputed_and_its_runs_have_the_same_b
     said = capsys.readouterr().out
     for path in (report.parent).rglob("*"):
         assert path.is_dir() or f"{path.relative_to(report.parent)}: as recomputed" in said
-    assert "All bits agree, in 2 runs." in said
+    assert "All bits agree, in 4 runs." in said
     assert said.count("the same bits") == 2
     assert "VERIFY_SEED=1" in said
 
@@ -291,7 +291,7 @@ def test_records_that_runs_do_not_give_are_found(report, once, unseen, capsys):
     assert verify.main() == 1
     said = capsys.readouterr().out
     assert "WRONG" not in said  # nothing else would show it
-    assert "2 of 2 runs differ" in said
+    assert "4 of 4 runs differ" in said  # of each arm one that was looked into, and one that was not
     assert "0 in train loss" in said
     assert "0.25 in test loss" in said
     assert "Nothing explains that: " in said
@@ -342,6 +342,16 @@ def test_sample_has_runs_of_each_arm():
     for count, drawn in ((1, 1), (2, 2), (9, 3)):
         found = sample(three, count, random.Random(0))
         assert [run.config.norm for run in found] == ["none"] * drawn + ["batch"] * drawn + ["layer"] * drawn
+
+
+def test_sample_has_runs_of_each_arm_and_apart_those_that_were_looked_into():
+    runs = kept(norms=("none",)) + kept(norms=("none",), warmup=5) + kept(norms=("none",), probed=True)
+    found = verify.sample(runs, 1, random.Random(0))
+    assert [(run.config.arm, run.config.probed) for run in found] == [
+        ("none", False),
+        ("none, warmup 5", False),
+        ("none", True),
+    ]
 
 
 def test_sample_is_another_one_with_another_seed():

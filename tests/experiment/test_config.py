@@ -116,3 +116,10 @@ def test_longer_run_is_the_same_but_a_chain_s_epochs_count():
     three, ten = (RunConfig(**GOOD, epochs=epochs, later_rates=(0.01,)).changed for epochs in (3, 10))
     assert three == GOOD | {"later_rates": [0.01], "epochs": 3}
     assert three != ten
+
+
+def test_run_is_of_the_arm_that_its_norm_and_other_factors_make():
+    shared = {"dataset": "mnist", "seed": 3, "learning_rate": 0.01}
+    assert RunConfig(**shared).arm == "none"
+    assert RunConfig(**shared, norm="batch", probed=True, epochs=2).arm == "batch"
+    assert RunConfig(**shared, warmup=600, activation="leaky_relu").arm == "none, leaky_relu, warmup 600"

@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from bnlib.experiment import outcomes
-from bnlib.experiment.outcomes import OUTCOMES, TABLE, failed, per_run
+from bnlib.experiment.outcomes import MEASURED, OUTCOMES, SEEN, TABLE, failed, per_run
 from tests.conftest import make_epochs
 
 ONE = ("none", 0.001)  # an arm and a rate
@@ -46,7 +46,7 @@ def test_outcome_is_read_off_a_run(name, value):
 
 def test_every_outcome_has_a_test_and_those_of_the_original_s_table_exist():
     (mark,) = test_outcome_is_read_off_a_run.pytestmark
-    assert {name for name, _ in mark.args[1]} == set(OUTCOMES)
+    assert {name for name, _ in mark.args[1]} == set(MEASURED)
     assert set(TABLE) <= set(OUTCOMES)
 
 
@@ -156,3 +156,116 @@ def test_units_are_those_that_readers_see():
     assert units["gap"] == ("%", "percentage points")
     assert units["test_loss_last"] == ("nats", "nats")
     assert units["epochs_until_0.99"] == ("epochs", "epochs")
+
+
+# What probes saw at three steps of a first epoch: by (probe, layer, measure). The loss along the step is four numbers a step.
+LOOKS = {
+    ("dead", "relu1", ""): (0, 0, 0.25),
+    ("dead", "relu2", ""): (0, 0.5, 0.75),
+    ("dead", "relu3", ""): (0, 0, 0.5),
+    ("classes", "", ""): (10, 1, 3),
+    ("step_size", "linear1", ""): (0.8, 0.2, 0.1),
+    ("loss_band", "", "before"): (2, 9, 9),
+    ("loss_band", "", "gradient × 0.5"): (1, 2, 8),
+    ("loss_band", "", "gradient × 1"): (2, 4, 16),
+    ("loss_band", "", "step × 0.5"): (5, 1, 1),
+    ("loss_band", "", "step × 1"): (3, 4, 10),
+    ("predictiveness", "", "gradient × 0.5"): (1, 1, 1),
+    ("predictiveness", "", "gradient × 1"): (2, 4, 8),
+    ("predictiveness", "", "step × 1"): (1, 10, 100),
+    ("smoothness", "", "gradient"): (1, 2, 4),
+    ("smoothness", "", "gradient, relative"): (1, 3, 9),
+    ("smoothness", "", "step"): (5, 5, 5),
+    ("smoothness", "", "step, relative"): (1, 1, 8),
+    **{("shift", layer, "difference"): (1, 1, 1) for layer in ("conv2", "linear1")},
+    ("shift", "linear2", "difference"): (8, 8, 8),
+    **{("shift", layer, "relative"): (2, 4, 8) for layer in ("conv1", "conv2", "linear1", "linear2")},
+    **{("shift", layer, "cosine"): (0, 0.3, 0.6) for layer in ("conv2", "linear1", "linear2")},
+}
+
+
+def looked(looks: dict = LOOKS, run: pd.DataFrame = RUN, **changed) -> pd.DataFrame:
+    """The outcomes of a run that was looked into at the steps 1, 2 and 10 of its first epoch, and later."""
+    rows = [
+        {
+            "norm": "none",
+            "seed": 0,
+            "step": step,
+            "epoch": epoch,
+            "probe": what[0],
+            "layer": what[1],
+            "measure": what[2],
+            "value": value,
+        }
+        for what, values in looks.items()
+        for step, epoch, value in zip((1, 2, 10, 20), (1, 1, 1, 2), (*values, 1e9), strict=True)
+    ]
+    return per_run(run, ["norm", "seed"], list(SEEN), 4, pd.DataFrame(rows).assign(**changed))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("dead_relu1", 0.25),  # at the end of the first epoch
+        ("dead_relu2", 0.75),
+        ("dead_relu3", 0.5),
+        ("dead_most", 0.75),
+        ("settled", np.nan),  # three classes at its end
+        ("first_loss", 3 / 2),
+        ("first_step", 0.8),
+        ("loss_range", (1 * 2 * 8) ** (1 / 3)),
+        ("loss_range_step", (2 * 3 * 9) ** (1 / 3)),
+        ("predictiveness", 4),  # (2 · 4 · 8)^⅓
+        ("predictiveness_step", 10),
+        ("smoothness", 2),
+        ("smoothness_relative", 3),
+        ("smoothness_step", 5),
+        ("smoothness_step_relative", 2),
+        ("shift", 2),  # over steps, and over the layers before which others stand
+        ("shift_relative", 4),
+        ("shift_cosine", 0.3),
+    ],
+)
+def test_outcome_of_probes_is_read_off_what_they_saw_in_the_first_epoch(name, value):
+    assert looked()[name].tolist() == pytest.approx([value], nan_ok=True)
+
+
+def test_every_outcome_of_probes_has_a_test():
+    (mark,) = test_outcome_of_probes_is_read_off_what_they_saw_in_the_first_epoch.pytestmark
+    assert {name for name, _ in mark.args[1]} == set(SEEN)
+
+
+def test_run_is_settled_from_the_first_look_on_after_which_all_see_one_class():
+    for classes, step in (((1, 1, 1), 1), ((10, 1, 1), 2), ((1, 2, 1), 10)):
+        assert looked(LOOKS | {("classes", "", ""): classes}).settled.tolist() == [step]
+
+
+def test_of_a_run_that_failed_the_first_step_and_what_is_dead_are_told_and_no_more():
+    gone = looked(run=run((2.3, 0.1), classes=1)).iloc[0]
+    told = set(gone[gone.notna()].index) - {"norm", "seed", "failed"}
+    assert told == {
+        "dead_relu1",
+        "dead_relu2",
+        "dead_relu3",
+        "dead_most",
+        "first_loss",
+        "first_step",
+    }  # and by when, of one that settled
+
+
+def test_layer_that_an_arm_lacks_is_no_part_of_its_shift():
+    without = {what: values for what, values in LOOKS.items() if what[1] != "linear2"}
+    assert looked(without)["shift"].tolist() == pytest.approx([1])
+
+
+def test_run_that_nobody_looked_into_has_no_outcome_of_probes():
+    assert looked(seed=1)[list(SEEN)].isna().all(axis=None)
+    assert per_run(RUN, ["norm", "seed"], ["shift"], 4)["shift"].isna().all()
+
+
+def test_ratio_is_written_as_what_it_is_and_a_difference_of_logarithms_as_the_ratio():
+    ratio = OUTCOMES["smoothness"]
+    assert (ratio.number(0.25), ratio.number(np.log(0.25), signed=True)) == ("0.25", "0.25")
+    assert (ratio.unit, ratio.difference_unit) == ("", "times as large")
+    assert OUTCOMES["shift_cosine"].number(0.0123, signed=True) == "+0.012"
+    assert OUTCOMES["dead_relu2"].number(0.5) == "50.00"

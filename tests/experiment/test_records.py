@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -5,7 +7,7 @@ import pytest
 from bnlib import UserError
 from bnlib.experiment import records
 from bnlib.experiment.config import LEVELS, RunConfig
-from bnlib.experiment.records import Epoch, Run
+from bnlib.experiment.records import Epoch, Look, Run
 
 MADE_BY = {"data": "d" * 64, "code": "c" * 64, "torch": "2", "accelerator": "none"}
 
@@ -125,6 +127,25 @@ def test_run_that_two_studies_share_is_named_once():
     joined = records.join([collect(run()), collect(run(), study="replay")])
     assert named(joined.runs) == ["none-0"]
     assert joined.epochs.study.tolist() == ["learning_rate"] * 2 + ["replay"] * 2
+
+
+def test_run_that_was_trained_twice_took_as_long_as_the_first_study_says():
+    again = run()._replace(epochs=tuple(replace(epoch, seconds=9) for epoch in run().epochs))
+    joined = records.join([collect(run()), collect(again, study="inside")])
+    assert joined.timing.train_seconds.tolist() == [1.235] * 4
+
+
+def test_of_the_runs_of_one_question_the_one_serves_that_has_what_is_asked():
+    plain = run()
+    looked = run(losses=(0.3,), made_by=MADE_BY | {"torch": "3"})
+    looked = looked._replace(looks=(Look("dead", "relu1", "", 0.5, step=1, epoch=1),))
+    (its,) = records.grouped([looked, plain]).values()
+    once = plain.config.model_copy(update={"epochs": 1})
+    assert records.serving(plain.config, its) == plain  # it alone has two epochs
+    assert records.serving(once, its) == plain  # nobody asks for looks
+    assert records.serving(once.model_copy(update={"probed": True}), its) == looked
+    assert records.serving(once, [looked]) == looked
+    assert records.serving(once, []) is None
 
 
 def test_absent_records_say_what_to_run(tmp_path):

@@ -1,10 +1,15 @@
+import inspect
+
 import pandas as pd
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
+from bnlib import UserError
+from bnlib.experiment import settings as settings_of
 from bnlib.experiment import studies
 from bnlib.experiment.config import CHAIN, LEVELS, RunConfig
-from bnlib.experiment.settings import Settings
+from bnlib.experiment.settings import ALWAYS, LATER, Settings
+from bnlib.experiment.studies.whole import SMALL
 from bnlib.experiment.study import Study
 from tests.conftest import make_epochs
 
@@ -22,6 +27,15 @@ def crossed(**fields) -> Study:
     """Four arms, of two norms with two optimizers each, at one rate."""
     factors = {"norm": ("none", "batch"), "optimizer": ("adam", "sgd"), "learning_rate": (0.001,)}
     return ask(factors=factors, reference={"norm": "none", "optimizer": "adam"}, **fields)
+
+
+def controls(**fields) -> Study:
+    """Three arms besides the reference, each other in one factor."""
+    factors = {"norm": ("none", "group"), "activation": ("relu", "leaky_relu"), "warmup": (0, 600), "learning_rate": (0.01,)}
+    asked = {"reference": {"norm": "none", "activation": "relu", "warmup": 0}, "name": "controls", "seeds": 1}
+    return ask(
+        factors=factors, **asked | {"combined": [{"norm": "group"}, {"warmup": 600}, {"activation": "leaky_relu"}]} | fields
+    )
 
 
 def names(asked: Study) -> list[str]:
@@ -54,6 +68,30 @@ def test_two_factors_make_arms_of_each_combination():
     assert labels(crossed())[-1] == "with batch norm, with SGD with momentum"
     assert crossed().family == 3
     assert len(crossed().configs) == 8
+
+
+def test_arms_that_are_no_product_are_called_after_what_they_have_that_is_not_the_default():
+    mixed = controls()
+    assert names(mixed) == ["none", "group", "warmup 600", "leaky_relu"]
+    assert labels(mixed) == ["without a norm", "with group norm", "with warmup 600", "with leaky ReLU"]
+    assert [(c.norm, c.warmup, c.activation) for c in mixed.configs] == [
+        ("none", 0, "relu"),
+        ("group", 0, "relu"),
+        ("none", 600, "relu"),
+        ("none", 0, "leaky_relu"),
+    ]
+    assert mixed.family == 3
+    against = controls(
+        reference={"norm": "group", "activation": "relu", "warmup": 0}, combined=[{"norm": "none", "warmup": 600}]
+    )
+    assert names(against) == ["group", "warmup 600"]
+
+
+def test_records_are_those_of_arms_that_are_no_product():
+    runs = make_epochs({("none", 0.01): {0: [(0.1, 0.9)]}, ("group", 0.01): {0: [(0.1, 0.9)]}}, study="controls")
+    warm, both = runs.assign(warmup=600), runs.assign(warmup=600, activation="leaky_relu")
+    found = controls().of(pd.concat([runs, warm, both]))
+    assert list(found.arm) == ["none", "group", "warmup 600"]
 
 
 def test_factor_without_names_for_its_levels_is_named_itself():
@@ -107,6 +145,9 @@ def test_page_is_named_for_the_study_and_its_part():
         ({"factors": FACTORS | {"learning_rate": (-1.0,)}}, "greater than 0"),
         ({"reference": {"norm": "group"}}, "reference: 'group' is no level of norm"),
         ({"reference": {"optimizer": "adam"}}, "reference: 'adam' is no level of optimizer"),
+        ({"combined": [{"norm": "group"}]}, "combined: 'group' is no level of norm"),
+        ({"combined": [{"learning_rate": 0.01}]}, "combined: 0.01 is no level of learning_rate"),
+        ({"probes": ("thoughts",)}, "'thoughts' is no probe; known: dead, classes"),
         ({"outcomes": ("beauty",)}, "'beauty' is no outcome; known: train_loss_first"),
         ({"held": {"dataset": "mnist", "colour": "red"}}, "colour"),
         ({"seeds": 0}, "greater than or equal to 1"),
@@ -118,10 +159,12 @@ def test_what_is_unknown_is_refused(fields, reason):
         ask(**fields)
 
 
-def test_seven_arms_are_refused():
-    assert len(ask(factors=FACTORS | {"norm": tuple(LEVELS["norm"])[:6]}).arms) == 6
-    with pytest.raises(ValidationError, match="7 arms; 6 at the most"):
-        ask(factors=FACTORS | {"norm": tuple(LEVELS["norm"])[:7]})
+def test_ten_arms_are_refused():
+    five, two = {"norm": tuple(LEVELS["norm"])[:5]}, {"activation": ("relu", "leaky_relu")}
+    reference = {"reference": {"norm": "none", "activation": "relu"}}
+    assert len(ask(factors=FACTORS | five | two, **reference | {"combined": [{"norm": "batch"}]}).arms) == 2
+    with pytest.raises(ValidationError, match="10 arms; 9 at the most"):
+        ask(factors=FACTORS | five | two, **reference)
 
 
 def every(seeds: int = 2, **changed: str) -> pd.DataFrame:
@@ -211,7 +254,8 @@ def test_parts_of_one_study_are_joined():
 
 
 def test_studies_of_a_report_are_those_of_its_settings():
-    settings = Settings(learning_rates="0.001 0.01", arms="none group", seeds=5, study_seeds=3, epochs=7)
+    always = "rates range replay"
+    settings = Settings(learning_rates="0.001 0.01", arms="none group", seeds=5, study_seeds=3, epochs=7, studies=always)
     asked = studies.studies(settings, "digits", "cpu")
     assert [each.name for each in asked] == ["learning_rate"] * 2 + ["learning_rate_range", "replay"]
     assert [each.part for each in asked] == ["0.001", "0.01", "", ""]
@@ -227,6 +271,7 @@ ALL_CHANGED = {
     "range_rates": (0.0005, 0.5),
     "arms": ("layer", "none", "batch"),
     "seeds": 5,
+    "studies": ("rates", "range", "replay", "controls"),
     "study_seeds": 2,
     "epochs": 7,
     "precision": "bf16",
@@ -236,7 +281,7 @@ ALL_CHANGED = {
 
 @pytest.mark.parametrize("name", [None, *ALL_CHANGED])
 def test_settings_are_read_off_the_studies_that_were_made_of_them(name, tmp_path):
-    settings = Settings(**ALL_CHANGED if name is None else {name: ALL_CHANGED[name], "device": "cpu"})
+    settings = Settings(**ALL_CHANGED if name is None else {"studies": ALWAYS, name: ALL_CHANGED[name], "device": "cpu"})
     made = studies.studies(settings, "digits", settings.device)
     studies.save(studies.joined(made), tmp_path)  # as a report leaves them
     for each in (made, studies.load(tmp_path)):
@@ -251,8 +296,58 @@ def test_settings_of_a_report_with_other_studies_are_not_read():
         studies.asked([CHAIN_STUDY])
 
 
+def test_why_is_asked_on_the_digits_and_elsewhere_where_it_is_named():
+    def asked(dataset: str, **fields) -> list[str]:
+        return list(dict.fromkeys(each.notebook for each in studies.studies(Settings(**fields), dataset, "cpu")))
+
+    always = ["learning_rate", "learning_rate_range", "replay"]
+    assert asked("mnist") == always
+    assert asked("digits") == [*always, "inside"]
+    assert asked("mnist", studies="controls replay range rates inside") == [*always, "inside", "controls"]
+    with pytest.raises(ValidationError, match="rests on rates, range, replay"):
+        Settings(studies="inside")
+    with pytest.raises(ValidationError, match="'outside' is no study; known: rates"):
+        Settings(studies="rates range replay outside")
+
+
+def test_studies_of_one_notebook_are_one_page_and_its_parameters_make_them():
+    for dataset in ("digits", "mnist"):
+        settings = Settings(studies=(*ALWAYS, *LATER), epochs=7)
+        made = studies.by_page(studies.studies(settings, dataset, "cpu"))
+        its = {page[0].notebook: page for page in made}
+        assert [len(page) for page in made] == [1, 1, 1, 1, 1, 3, 4]
+        assert {study.page for study in its["inside"]} == {"inside.html"}
+        assert {study.stem for study in its["inside"]} == {"inside", "inside-long", "inside-survival"}
+        for name, make in (("inside", studies.inside), ("controls", studies.controls)):
+            given = studies.parameters(its[name])
+            rates = {key: settings_of.rates(value) for key, value in given.items() if "rates" in key}
+            wanted = inspect.signature(make).parameters
+            values = {key: value for key, value in (given | rates).items() if key in wanted}
+            values |= {"arms": settings_of.arms(given["arms"])} if "arms" in wanted else {}
+            assert make(**values, **its[name][0].held) == its[name]
+
+
+def test_what_is_wrong_with_a_study_of_several_is_said_in_its_notebook_s_words():
+    sizes = {**SMALL["inside"], "long_epochs": 3, "arms": ("none", "batch"), "dataset": "digits"}
+    with pytest.raises(UserError, match=r"^long_seeds=0: .*; set long_seeds = 3, say"):
+        studies.inside(**sizes | {"long_seeds": 0})
+    with pytest.raises(UserError, match=r"^arms='none batch group': names two norms here"):
+        studies.inside(**sizes | {"arms": ("none", "batch", "group")})
+
+
+def test_controls_differ_from_the_reference_in_one_factor_each():
+    short, whole, *_ = studies.controls(**SMALL["controls"], long_epochs=3, dataset="digits")
+    assert [arm.name for arm in short.arms] == [
+        *("none", "batch", "group", "layer", "batch@1", "batch@2", "batch@3", "warmup 15", "leaky_relu"),
+    ]
+    reference, *others = short.arms
+    for arm in others:
+        assert sum(arm.levels[factor] != level for factor, level in reference.levels.items()) == 1
+    assert [arm.name for arm in whole.arms] == ["none", "batch", "group", "layer", "warmup 15", "leaky_relu"]
+
+
 def test_shorter_studies_never_have_more_seeds_than_the_long_one():
-    assert [each.seeds for each in studies.studies(Settings(seeds=2, study_seeds=8), "digits", "cpu")[-2:]] == [2, 2]
+    assert [each.seeds for each in studies.studies(Settings(seeds=2, study_seeds=8), "mnist", "cpu")[-2:]] == [2, 2]
 
 
 def test_notebook_shows_what_is_asked():

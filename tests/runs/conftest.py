@@ -83,8 +83,8 @@ def study(rate: float = 0.001, **fields) -> Study:
     return studies.each_rate(rate, **{"arms": ("none", "batch"), "seeds": 2, "dataset": "digits", "epochs": 1} | fields)
 
 
-def configs(rate: float = 0.001, **fields) -> list[RunConfig]:
-    return study(rate, **fields).configs
+def configs(rate: float = 0.001, probed: bool = False, **fields) -> list[RunConfig]:
+    return [config.model_copy(update={"probed": probed}) for config in study(rate, **fields).configs]
 
 
 def measured(runs: list[Run]) -> list:

@@ -33,7 +33,7 @@ for folder in sys.argv[2:]:
     assert os.wait()[1] == 0, folder
 """
 LOOP, MODELS, CONFIG = "training/loop.py", "training/models.py", "experiment/config.py"
-OUTCOMES = "experiment/outcomes.py"
+OUTCOMES = "experiment/outcomes/measured.py"
 HARMLESS = {  # path below the package, what stands there, what is put in its place
     "a comment": (LOOP, "    hardware.keep_memory()", "    # why\n    hardware.keep_memory()"),
     "a docstring": (LOOP, '"""Trains one network as `config` says; yields after each epoch.', '"""Otherwise.'),
@@ -42,7 +42,7 @@ HARMLESS = {  # path below the package, what stands there, what is put in its pl
     "another norm": (MODELS, '        "batch@1"', '        "twice": (None, None, nn.LayerNorm),\n        "batch@1"'),
     "another factor": (CONFIG, '    precision: Precision = "fp32"', '    depth: int = 2\n    precision: Precision = "fp32"'),
     "another label": (CONFIG, '"batch": "batch norm"', '"batch": "batch normalisation"'),
-    "another outcome": (OUTCOMES, "OUTCOMES = {", 'OUTCOMES = {\n    "x": Outcome("x", "epochs", "", True, _gap),'),
+    "another outcome": (OUTCOMES, "MEASURED = {", 'MEASURED = {\n    "x": Outcome("x", "epochs", "", True, _gap),'),
     "the plain loop": ("training/plain_loop.py", "correct = 0", "correct = 1"),
     "a moved module": ("training/hardware.py", None, "training/machine.py"),
 }

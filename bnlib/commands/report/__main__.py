@@ -13,8 +13,8 @@ from bnlib.system import files, litter, paths, stamps
 
 # Nothing more yet: a report is up to date most often, and that is said without the second that tables take to import.
 VARIABLES = (
-    *("LEARNING_RATES", "RANGE_RATES", "ARMS", "SEEDS", "STUDY_SEEDS", "EPOCHS", "DATASET", "PRECISION", "DEVICE", "STRICT"),
-    *("DATA_DIR", "REPORTS"),
+    *("LEARNING_RATES", "RANGE_RATES", "ARMS", "SEEDS", "STUDY_SEEDS", "STUDIES", "EPOCHS", "DATASET", "PRECISION", "DEVICE"),
+    *("STRICT", "DATA_DIR", "REPORTS"),
 )
 
 

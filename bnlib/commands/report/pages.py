@@ -6,6 +6,7 @@ from pathlib import Path
 import nbformat
 
 from bnlib import UserError
+from bnlib.experiment.settings import LATER
 from bnlib.experiment.study import Study
 from bnlib.page.html import Page, pictures
 from bnlib.page.html import render as html
@@ -18,7 +19,8 @@ def render(executed: Sequence[Path], studies: Sequence[Study], results: Path, re
     """Writes pages, the pictures of the answer, and data; nothing of the report changes before all of it is on the disk.
 
     Args:
-        executed: the first page's notebook, then each study's.
+        executed: the first page's notebook, then each other one.
+        studies: the first one on each of the other pages.
         results: folder of the data.
         report: where to write.
         hangs_on: what pages are made from besides their notebooks.
@@ -37,8 +39,8 @@ def render(executed: Sequence[Path], studies: Sequence[Study], results: Path, re
         contents[report / f"answer-{number}.svg"] = svg
     contents |= {report / "data" / path.name: path.read_bytes() for path in sorted(results.glob("[!.]*"))}
     files.write_all(contents)
-    for old in set(report.glob("learning-rate-*.html")) - set(contents):
-        old.unlink()  # a page of a rate that this report no longer has
+    for old in {*report.glob("learning-rate-*.html"), *(report / f"{name}.html" for name in LATER)} - set(contents):
+        old.unlink(missing_ok=True)  # a page of a rate or a study that this report no longer has
     return list(contents)
 
 

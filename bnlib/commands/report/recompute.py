@@ -77,10 +77,10 @@ class Recomputed(Report):
 
 def save(standing: Standing, parts: Sequence[Study], data: Data, root: Path) -> list[Path]:
     """Writes the records of each of the report's studies as its runs would; returns their folders."""
-    by_question, folders = {str(run.config.changed): run for run in standing.runs}, []
+    by_question, folders = records.grouped(standing.runs), []
     for study in parts:
         folder = root / study.stem / standing.dataset
-        its = [by_question[str(config.changed)].first(config) for config in study.configs]
+        its = [records.serving(c, by_question[str(c.changed)]).first(c) for c in study.configs]
         records.save(records.collect(study.name, its), folder)
         provenance.save(study, data, folder)
         provenance.save_facts(provenance.load(folder) | standing.versions, folder)  # those that made the pages

@@ -22,9 +22,11 @@ def save(folders: Sequence[Path], into: Path, took: Path, keep_time: bool) -> No
     made = records.join(records.load(folder) for folder in folders)
     records.save(made, into)
     asked = [Study.model_validate_json((folder / "study.json").read_bytes()) for folder in folders]
-    results = [contrasts.of(study, made.epochs) for study in studies.joined(asked)]
-    contrasts.save(results, into)
-    judged = claims.table(claims.judge(results[0]))
+    results = [contrasts.of(study, made.epochs, made.steps) for study in studies.joined(asked)]
+    # What would do in its place is held against batch norm, too.
+    again = [contrasts.against(each, claims.ARM) for each in results if each.study.combined]
+    contrasts.save([*results, *again], into)
+    judged = claims.table(claims.judge(*results))
     files.write_if_changed(into / "claims.csv", judged.to_csv(index=False, lineterminator="\n"))
     files.write_if_changed(into / "networks.csv", (folders[0] / "networks.csv").read_bytes())
     if keep_time:

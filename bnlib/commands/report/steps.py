@@ -2,14 +2,14 @@
 
 import contextlib
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 
 # No torch here nor in what these import: it takes seconds, and most often there is nothing to train.
-from bnlib.commands.notebook import Job, cells, execute_all
+from bnlib.commands.notebook import Job, cells, default_parameters, execute_all
 from bnlib.experiment import records, studies
-from bnlib.experiment.config import rate_name
 from bnlib.experiment.settings import Settings, read, worker_count
 from bnlib.experiment.study import Study
 from bnlib.page.words import listing, plural
@@ -98,7 +98,7 @@ class Report:
 
         asked = [self._asked(study) for study in stale]  # as they begin: what is edited meanwhile is not what was run
         data = datasets.load(self.dataset, needed=False)
-        named = listing([study.title.lower() for study in stale])
+        named = listing([its[0].title.lower() for its in studies.by_page(stale)])
         runs = len({str(config.changed) for study in stale for config in study.configs})
         print(f"Runs on {self.dataset}, {named}: {plural(runs, 'run')}, {self.workers}", flush=True)
         made = records.join(pool.run_studies(stale, data))
@@ -143,46 +143,43 @@ class Report:
 
     # Notebooks: records and results -> executed notebooks, side by side
 
-    def _values(self, study: Study) -> dict:
-        """The parameters with which a study's notebook makes that very study."""
-        values = {"dataset": self.dataset, "fell_back": self.fell_back, "seeds": study.seeds, "epochs": study.epochs}
-        values |= {"precision": self.settings.precision, "device": study.held["device"]}  # what `auto` stood for
-        if study.rates:  # else its arms and rates are the original's
-            values["arms"] = " ".join(self.settings.arms)
-            rates = {"learning_rates": " ".join(map(rate_name, study.rates))}
-            values |= {"learning_rate": study.rates[0]} if study.part else rates
-        return values
+    def _values(self, its: Sequence[Study]) -> dict:
+        """The parameters with which a notebook makes these very studies; what it has no parameter for, it has fixed itself."""
+        known, sizes = default_parameters(paths.NOTEBOOKS / f"{its[0].notebook}.ipynb"), studies.parameters(its)
+        values = {"dataset": self.dataset, "fell_back": self.fell_back, "precision": self.settings.precision}
+        values["device"] = its[0].held["device"]  # what `auto` stood for
+        return values | {name: value for name, value in sizes.items() if name in known}
 
-    def _path(self, study: Study) -> Path:
-        return self.executed / f"{study.stem}.ipynb"
-
-    def _jobs(self) -> list[tuple[Job, dict, Study | None]]:
-        """Each notebook with all that it hangs on; those of studies may write records, too."""
-        jobs: list[tuple[Job, dict, Study | None]] = []
-        for study in self.studies:
-            job = Job(*self._places(study.notebook, study.stem), self._values(study), {paths.RECORDS: str(self.records)})
-            jobs.append((job, {}, study))
+    def _jobs(self) -> list[tuple[Job, dict, Sequence[Study]]]:
+        """Each notebook with all that it hangs on, and its studies, whose records it may write, too."""
+        jobs: list[tuple[Job, dict, Sequence[Study]]] = []
+        for its in studies.by_page(self.studies):
+            job = Job(
+                *self._places(its[0].notebook, Path(its[0].page).stem), self._values(its), {paths.RECORDS: str(self.records)}
+            )
+            jobs.append((job, {}, its))
         values = {"dataset": self.dataset, "fell_back": self.fell_back}
         job = Job(*self._places(INDEX, INDEX), values, {"BNLIB_RESULTS": str(self.results)})
         kept = [path for path in (paths.benchmark(),) if path.exists()]
         read = stamps.sources(files.visible(self.results, "*"), self.results) | stamps.sources(kept, self.report.parent)
-        return [*jobs, (job, {"read": read}, None)]
+        prose = stamps.sources((PACKAGE / "page/template").glob("*.md.j2"), PACKAGE)
+        return [*jobs, (job, {"read": read, "prose": prose}, ())]
 
     def _places(self, notebook: str, output: str) -> tuple[Path, Path]:
         return paths.NOTEBOOKS / f"{notebook}.ipynb", self.executed / f"{output}.ipynb"
 
     def _make_notebooks(self) -> bool:
         stale = {}
-        for job, inputs, study in self._jobs():
+        for job, inputs, its in self._jobs():
             inputs |= self.common | {"asked": job.parameters, "cells": cells(job.notebook)}
-            made = [job.output, *(self._records(study) if study else ())]
+            made = [job.output, *(path for study in its for path in self._records(study))]
             if not stamps.is_fresh(job.output.with_suffix(".json"), inputs):
-                stale[job.output] = job, inputs, study, made
+                stale[job.output] = job, inputs, its, made
         if stale:
             print(f"Notebooks: {plural(len(stale), 'page')} of tables, plots and findings", flush=True)
         for done in execute_all([job for job, *_ in stale.values()], min(os.cpu_count() or 1, len(stale) or 1)):
-            job, inputs, study, made = stale[done.output]
-            if study:  # a notebook that asks for another study than the report did has put that one's records there
+            job, inputs, its, made = stale[done.output]
+            for study in its:  # a notebook that asks for another study than the report did has put that one's records there
                 stamps.write(self._runs_stamp(study), self._asked(study), self._records(study))
             stamps.write(job.output.with_suffix(".json"), inputs, made)
         return bool(stale)
@@ -192,7 +189,8 @@ class Report:
     def _make_pages(self) -> tuple[list[Path], bool]:
         from bnlib.commands.report import pages
 
-        executed = [self.executed / f"{name}.ipynb" for name in (INDEX, *(study.stem for study in self.studies))]
+        its = [each[0] for each in studies.by_page(self.studies)]
+        executed = [self.executed / f"{name}.ipynb" for name in (INDEX, *(Path(study.page).stem for study in its))]
         template = files.visible(PACKAGE / "page/template", "*")
         common = self.common | {
             "template": stamps.sources(
@@ -207,7 +205,7 @@ class Report:
         stamp = self.executed / "pages.json"
         if made := stamps.outputs(stamp, inputs):
             return made, False
-        made = pages.render(executed, self.studies, self.results, self.report, common)
+        made = pages.render(executed, its, self.results, self.report, common)
         stamps.write(stamp, inputs, made)
         return made, True
 

@@ -1,6 +1,6 @@
 """A finished run: its epochs, what probes saw in it, and what made it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -91,3 +91,24 @@ def digest(epochs: Sequence[Epoch]) -> str:
 def digest_of_looks(looks: Sequence[Look]) -> str:
     """The same of what probes saw in it; of nothing, nothing."""
     return fingerprint([[*look[:3], repr(float(look.value)), *look[4:]] for look in looks])[:16] if looks else ""
+
+
+def grouped(runs: Iterable[Run], key: Callable[[Run], str] = lambda run: str(run.config.changed)) -> dict[str, list[Run]]:
+    """Runs by their question: several are of one where it was asked on several machines, or with looks into it and without."""
+    found: dict[str, list[Run]] = {}
+    for run in runs:
+        found.setdefault(key(run), []).append(run)
+    return found
+
+
+def serving(config: RunConfig, runs: Iterable[Run]) -> Run | None:
+    """Which of the runs of a question has what a configuration asks for, its epochs and, where it is probed, looks into these.
+
+    Of several the first that has no looks to spare; where none has it all, the first that has the epochs.
+    """
+    epochs = config.all_epochs
+
+    def lacks(run: Run) -> tuple[bool, ...]:
+        return not run.is_finished(epochs), config.probed and not run.is_seen(epochs), bool(run.looks) and not config.probed
+
+    return min(runs, key=lacks, default=None)

@@ -69,8 +69,13 @@ def _whole(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def join(parts: Iterable[Records]) -> Records:
-    """Several studies' records as one; a run that two share is named once in `runs`."""
-    return _sorted(Records(*(pd.concat(tables, ignore_index=True) for tables in zip(*parts, strict=True))))
+    """Several studies' records as one; a run that two share is named once in `runs`, and took as long as the first says."""
+    # Of tables without rows pandas does not know that they are of numbers.
+    filled = ([table for table in tables if len(table)] or tables[:1] for tables in zip(*parts, strict=True))
+    joined = Records(*(pd.concat(tables, ignore_index=True) for tables in filled))
+    # One that was trained twice, once without and once with looks into it, is still one run.
+    seconds = joined.timing.groupby(["run", "learning_rate", "epoch"], sort=False).train_seconds.transform("first")
+    return _sorted(joined._replace(timing=joined.timing.assign(train_seconds=seconds)))
 
 
 def _sorted(records: Records) -> Records:

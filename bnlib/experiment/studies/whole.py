@@ -1,4 +1,4 @@
-"""The studies of the report: the one place to add another."""
+"""All studies of a report: from its settings, to its settings, to a file and back."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -6,22 +6,40 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
-from bnlib import UserError
 from bnlib.experiment import records
-from bnlib.experiment import settings as checks
-from bnlib.experiment.config import CHAIN, rate_name
+from bnlib.experiment.config import rate_name
 from bnlib.experiment.records import Records, Run
-from bnlib.experiment.settings import Settings
+from bnlib.experiment.settings import ALWAYS, LATER, Settings
+from bnlib.experiment.studies.questions import RANGE_EPOCHS, controls, each_rate, inside, rate_range, replay
 from bnlib.experiment.study import Study
 from bnlib.system import files
 
 STUDIES = TypeAdapter(list[Study])
 BATCH_SIZE = 100  # images, as in the original
-RANGE_EPOCHS = 2  # enough to see at which rates a network learns
-RANGE_OUTCOMES = ("train_loss_last", "test_accuracy_last")
-REPLAY_OUTCOMES = ("train_loss_first", "train_loss_last", "test_accuracy_last")
+# How large the studies that say why are where they are to show something, and where they are to run within a minute.
+LARGE = {
+    "inside": {
+        **{"learning_rates": (0.001, 0.005, 0.01, 0.03), "seeds": 8, "long_seeds": 2},
+        **{"survival_rates": (0.003, 0.005, 0.01, 0.02, 0.03), "survival_seeds": 20},
+    },
+    "controls": {
+        **{"learning_rates": (0.001, 0.005, 0.01), "seeds": 8, "warmup": 600, "long_rates": (0.01,), "long_seeds": 8},
+        **{"range_rates": (0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0), "range_seeds": 4},
+        **{"survival_rates": (0.01, 0.03), "survival_seeds": 16},
+    },
+}
+SMALL = {
+    "inside": {
+        **{"learning_rates": (0.001, 0.01), "seeds": 2, "long_seeds": 1},
+        **{"survival_rates": (0.003, 0.01, 0.03), "survival_seeds": 4},
+    },
+    "controls": {
+        **{"learning_rates": (0.01,), "seeds": 2, "warmup": 15, "long_rates": (0.01,), "long_seeds": 2},
+        **{"range_rates": (0.001, 0.01, 0.1), "range_seeds": 1, "survival_rates": (0.03,), "survival_seeds": 3},
+    },
+}
 
 
 def joined(studies: Iterable[Study]) -> list[Study]:
@@ -34,70 +52,33 @@ def joined(studies: Iterable[Study]) -> list[Study]:
     return list(whole.values())
 
 
-def _asked(**fields: Any) -> Study:
-    """The study of these fields, which come from a notebook's cell of parameters: what is wrong there is said in its words."""
-    try:
-        return Study(**fields)
-    except ValidationError as error:
-        name, reason, value = checks.first_reason(error)
-        if name in checks.EXAMPLES:
-            raise checks.wrong(name, value, reason) from None
-        raise UserError(f"{name} {reason}".strip()) from None
+def by_page(studies: Iterable[Study]) -> list[list[Study]]:
+    """Studies by the page that they are on: those of one page run in one notebook, with the same parameters."""
+    pages: dict[str, list[Study]] = {}
+    for study in studies:
+        pages.setdefault(study.page, []).append(study)
+    return list(pages.values())
 
 
-def each_rate(learning_rate: float, *, arms: Sequence[str], seeds: int, epochs: int, **held: Any) -> Study:
-    """The original's question at one learning rate, from untrained weights; `held` are other fields of `RunConfig`.
-
-    Raises:
-        UserError: one of these is wrong; it says which, and what to set instead. So do the other studies.
-    """
-    learning_rate = checks.rate(learning_rate)
-    name = rate_name(learning_rate)
-    return _asked(
-        name="learning_rate",
-        notebook="learning_rate",
-        part=name,
-        title=f"Learning rate {name}",
-        factors={"norm": tuple(arms), "learning_rate": (learning_rate,)},
-        reference={"norm": arms[0]},
-        seeds=seeds,
-        epochs=epochs,
-        held=held,
-    )
-
-
-def rate_range(learning_rates: Sequence[float], *, arms: Sequence[str], seeds: int, epochs: int, **held: Any) -> Study:
-    """How far the learning rate can go: short runs at many."""
-    return _asked(
-        name="learning_rate_range",
-        notebook="learning_rate_range",
-        title="Range of rates",
-        factors={"norm": tuple(arms), "learning_rate": tuple(learning_rates)},
-        reference={"norm": arms[0]},
-        seeds=seeds,
-        epochs=epochs,
-        outcomes=RANGE_OUTCOMES,
-        held=held,
-    )
-
-
-def replay(*, seeds: int, epochs: int, **held: Any) -> Study:
-    """The original's chain, its two networks trained on from rate to rate: its figures are of these arms alone."""
-    return _asked(
-        name="replay",
-        notebook="replay",
-        title="Replay",
-        factors={"norm": ("none", "batch")},
-        reference={"norm": "none"},
-        seeds=seeds,
-        epochs=epochs,
-        outcomes=REPLAY_OUTCOMES,
-        held={"learning_rate": CHAIN[0], "later_rates": CHAIN[1:]} | held,
-    )
+def parameters(its: Sequence[Study]) -> dict[str, Any]:
+    """What a notebook's parameters are to be for it to make these studies; of further ones called after them: `long_seeds`."""
+    found: dict[str, Any] = {}
+    for study in its:
+        prefix = study.name.removeprefix(study.notebook).lstrip("_")
+        sizes = {"seeds": study.seeds, "epochs": study.epochs, "rates": " ".join(map(rate_name, study.rates))}
+        found |= {f"{prefix}_{name}": value for name, value in sizes.items()} if prefix else sizes
+    first, rates = its[0], found.pop("rates")
+    if first.rates:  # else its arms and rates are the original's
+        found |= {"arms": " ".join(first.factors["norm"]), "warmup": max(first.factors.get("warmup", (0,)))}
+        found |= {"learning_rate": first.rates[0]} if first.part else {"learning_rates": rates}
+    return found
 
 
 def studies(settings: Settings, dataset: str, device: str) -> list[Study]:
-    """Each learning rate, then what begins as their runs do: the range of rates, and the original's chain."""
+    """Each learning rate; what begins as their runs do, the range of rates and the original's chain; and what says why.
+
+    The latter are as large as it takes where they are on other data than the digits.
+    """
     few = min(settings.seeds, settings.study_seeds)
     held = {"dataset": dataset, "batch_size": BATCH_SIZE, "precision": settings.precision, "device": device}
     made = [
@@ -106,6 +87,11 @@ def studies(settings: Settings, dataset: str, device: str) -> list[Study]:
     ]
     made.append(rate_range(settings.range_rates, arms=settings.arms, seeds=few, epochs=RANGE_EPOCHS, **held))
     made.append(replay(seeds=few, epochs=settings.epochs, **held))
+    sizes, more = SMALL if dataset == "digits" else LARGE, {"long_epochs": settings.epochs, **held}
+    if "inside" in settings.asked(dataset):
+        made += inside(**sizes["inside"], arms=("none", "batch"), **more)
+    if "controls" in settings.asked(dataset):
+        made += controls(**sizes["controls"], **more)
     return made
 
 
@@ -115,6 +101,7 @@ def asked(studies: Iterable[Study]) -> dict[str, Any]:
     each, span = by_name["learning_rate"], by_name["learning_rate_range"]
     found = {"learning_rates": each.rates, "range_rates": span.rates, "arms": each.factors["norm"], "seeds": each.seeds}
     found |= {"study_seeds": span.seeds, "epochs": each.epochs}
+    found["studies"] = (*ALWAYS, *(name for name in LATER if name in by_name))
     return found | {name: each.held[name] for name in ("precision", "device") if name in each.held}
 
 
@@ -128,9 +115,10 @@ def not_as_asked(studies: Sequence[Study], kept: Records, runs: Sequence[Run]) -
         asked(studies)
     except KeyError as error:
         return [f"studies.json lacks the study {error}"]
-    by_question, lines, known = {str(run.config.changed): run for run in runs}, [], set()
+    by_question, lines, known = records.grouped(runs), [], set()
     for study in studies:
-        its = [by_question[str(c.changed)].first(c) for c in study.configs if str(c.changed) in by_question]
+        its = [(c, records.serving(c, by_question.get(str(c.changed), ()))) for c in study.configs]
+        its = [run.first(config) for config, run in its if run]
         wanted, there = set(_rows(records.collect(study.name, its).epochs)) if its else set(), _rows(kept.epochs)
         missing = study.missing(kept.epochs[[row in wanted for row in there]])
         lines += [f"{study.name.replace('_', ' ')}: the records lack {line}" for line in missing]

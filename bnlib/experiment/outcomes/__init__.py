@@ -1,0 +1,53 @@
+"""The outcomes of a run: each is one number, read off its records. Another one is added in `measured`, or in `seen`."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from bnlib.experiment.outcomes.measured import MEASURED, SETTLED, TABLE, THRESHOLDS, failed
+from bnlib.experiment.outcomes.outcome import Outcome
+from bnlib.experiment.outcomes.seen import OF_FAILED, SEEN
+
+__all__ = ["MEASURED", "OUTCOMES", "SEEN", "SETTLED", "TABLE", "THRESHOLDS", "Outcome", "failed", "per_run"]
+
+OUTCOMES = MEASURED | SEEN
+
+
+def per_run(
+    epochs: pd.DataFrame, by: Sequence[str], names: Sequence[str], given: int, steps: pd.DataFrame | None = None
+) -> pd.DataFrame:
+    """The outcomes of each run.
+
+    Args:
+        epochs: records of one study.
+        by: the columns that tell its runs apart, `seed` among them.
+        names: of the outcomes.
+        given: the epochs that each run was to have.
+        steps: what probes saw in these runs, where an outcome is of that.
+
+    Returns:
+        A row for each run: the columns `by`, `failed`, and one for each outcome; NaN where a run has no such number.
+    """
+    looks, rows = _looks(steps, by), []
+    for key, run in epochs.sort_values("epoch", kind="stable").groupby(list(by), sort=False):
+        lost, seen = failed(run), looks.get(key)
+        values = (OUTCOMES[name].read(run, given) if not OUTCOMES[name].seen else _of_looks(name, seen, lost) for name in names)
+        rows.append((*key, lost, *values))
+    return pd.DataFrame(rows, columns=[*by, "failed", *names])
+
+
+def _looks(steps: pd.DataFrame | None, by: Sequence[str]) -> dict[tuple, pd.DataFrame]:
+    """What was seen in the first epoch of each run: a row for each step, a column for each (probe, layer, measure)."""
+    if steps is None or steps.empty:
+        return {}
+    first = steps[steps.epoch == 1]
+    table = first.pivot(index=[*by, "step"], columns=["probe", "layer", "measure"], values="value").sort_index()
+    return {key: run.droplevel(list(by)) for key, run in table.groupby(level=list(by), sort=False)}
+
+
+def _of_looks(name: str, seen: pd.DataFrame | None, lost: bool) -> float:
+    if seen is None or (lost and name not in OF_FAILED):
+        return np.nan
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return float(OUTCOMES[name].seen(seen))
