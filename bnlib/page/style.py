@@ -19,6 +19,7 @@ from matplotlib.transforms import ScaledTranslation
 from numpy.typing import ArrayLike
 from scipy.optimize import isotonic_regression
 
+from bnlib.experiment.config import LEVELS
 from bnlib.experiment.study import Study
 
 
@@ -32,7 +33,8 @@ class Look:
     marker: str
 
 
-# By the place of the arm. Colours from seaborn's colour-blind palette; line styles and markers tell the arms apart without any.
+# By the place of the arm, or in a study whose arms are no product by its norm. Colours are of palettes for the colour-blind
+# (seaborn's, Tol's, ColorBrewer's); line styles and markers tell the arms apart without any.
 LOOKS = (
     ("#0173B2", "--", "o"),
     ("#DE8F05", "-", "s"),
@@ -40,6 +42,9 @@ LOOKS = (
     ("#CC78BC", ":", "D"),
     ("#D55E00", (0, (5, 1, 1, 1, 1, 1)), "v"),
     ("#949494", (0, (8, 2)), "P"),
+    ("#56B4E9", (0, (2, 1)), "X"),
+    ("#882255", (0, (4, 1, 1, 1)), "<"),
+    ("#A6761D", (0, (1, 2)), ">"),
 )
 LINE = 0.085  # of the height of axes: what a line of a label takes there
 INK = "#1b1e23"  # becomes the page's text colour: see `svg`
@@ -67,8 +72,17 @@ def isolated(style: Mapping[str, Any] = MappingProxyType({})) -> Iterator[None]:
 
 
 def looks(study: Study) -> dict[str, Look]:
-    """The look of each arm of a study, by its name, the reference first."""
-    return {arm.name: Look(arm.label, *look) for arm, look in zip(study.arms, LOOKS, strict=False)}
+    """The look of each arm of a study, by its name, the reference first.
+
+    Arms that are no product look alike in all parts of a study, whichever of them it has: first the norms, then what is none.
+    """
+    places = dict(enumerate(study.arms))
+    if study.combined:
+        norms = list(LEVELS["norm"])
+        others = iter(range(len(norms), len(LOOKS)))
+        of = {arm.name: norms.index(arm.name) if arm.name in norms else None for arm in study.arms}
+        places = {next(others) if place is None else place: arm for arm, place in zip(study.arms, of.values(), strict=True)}
+    return {arm.name: Look(arm.label, *LOOKS[place]) for place, arm in places.items()}
 
 
 def axes(width: float = 3.7, height: float = 2.9) -> Axes:

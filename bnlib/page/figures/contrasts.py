@@ -47,8 +47,7 @@ def differences(results: Results, outcome_name: str, ax: Axes) -> Axes:
 def _pairs(results: Results, outcome_name: str) -> Iterator[tuple[Contrast, np.ndarray]]:
     """Each contrast of an outcome, with arm minus reference of each pair; NaN where one of the two has no value."""
     for c in results.find(outcome_name):
-        values = results.values(outcome_name, c.learning_rate)
-        yield c, (values[c.arm] - values[results.study.arms[0].name]).to_numpy()
+        yield c, results.differences(outcome_name, c.arm, c.learning_rate).to_numpy()
 
 
 def threshold(results: Results, outcome_name: str) -> float | None:

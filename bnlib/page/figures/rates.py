@@ -1,9 +1,11 @@
 """The figures of the range: loss, accuracy and failures against many learning rates."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator, PercentFormatter
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator, PercentFormatter
 
 from bnlib.analysis import thresholds
 from bnlib.analysis.results import Results
@@ -42,7 +44,7 @@ def _over_rates(results: Results, name: str, table: pd.DataFrame, ax: Axes) -> A
         values = ", ".join(f"{rate_name(rate)}: {outcome.number(value / outcome.scale)}" for rate, value in mean.items())
         told.append(f"{look.label} {values}")
     limits(ax, read(table * outcome.scale).ravel(), outcome.is_share)
-    _rate_axis(ax)
+    _rate_axis(ax, results.rates)
     ax.set_ylabel(title)
     if len(arms) == 2:
         label_lines(ax, ends, arms)
@@ -61,16 +63,17 @@ def range_failed(results: Results, ax: Axes) -> Axes:
             ax.plot([at, at], [value.low, value.high], color=look.color, linewidth=1.5, alpha=0.5)
         ax.plot(x, [value.estimate for value in shares.values()], look.marker, color=look.color, markersize=5)
         told.append(f"{look.label} {', '.join(f'{rate_name(rate)}: {value.estimate:.0%}' for rate, value in shares.items())}")
-    _rate_axis(ax)
+    _rate_axis(ax, results.rates)
     ax.set(ylabel="runs that failed", ylim=(-0.03, 1.03))
     ax.yaxis.set_major_formatter(PercentFormatter(1))
     legend(ax, arms)
     return describe(ax, f"Share of runs that failed by learning rate: {'; '.join(told)}.")
 
 
-def _rate_axis(ax: Axes) -> None:
+def _rate_axis(ax: Axes, rates: Sequence[float]) -> None:
+    """A logarithmic axis that names each rate, or of many every second power of ten."""
     ax.set_xscale("log")
     ax.set_xlabel("learning rate")
-    ax.xaxis.set_major_locator(LogLocator(base=100))
+    ax.xaxis.set_major_locator(FixedLocator(rates) if len(rates) < 7 else LogLocator(base=100))
     ax.xaxis.set_minor_locator(NullLocator())
     ax.xaxis.set_major_formatter(FuncFormatter(lambda rate, _: rate_name(rate)))

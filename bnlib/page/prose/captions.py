@@ -115,3 +115,12 @@ def chain(study: Study) -> str:
         "and the 95% prediction interval for one more run. Dotted, where the report has them: the median of runs that start "
         "afresh at that rate. Logarithmic axis."
     )
+
+
+def why(study: Study, rate: float) -> str:
+    """Of what probes saw at one rate, and of the first step."""
+    return (
+        f"Left: channels of the second convolution zero on all of 2,000 test images, at {rate_name(rate)}. Thin lines: "
+        f"runs; thick lines: each arm's median, of {plural(study.seeds, 'seed')}. Right: the size of Adam's first step beside "
+        f"that of each layer's weights, {study.arms[0].label}; at the dotted line they are as large."
+    )

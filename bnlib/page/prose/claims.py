@@ -36,6 +36,12 @@ def note(claim: Claim, results: Results) -> str:
             return f"{printed} {loss} {_signs(results, 'test_loss_last')}" if tested else printed
         case "A smaller difference at 0.01":
             return f"The original's own table says the opposite: there the arms differ {_printed_gaps()}."
+        case "The cause: less internal covariate shift" if tested:
+            size = of_arm(results, "shift", ARM, "smaller with batch norm", "larger with batch norm")
+            return (
+                "The two measures need not agree: one is of how large the change of a gradient is beside the gradient, the "
+                f"other of whether it points elsewhere. By itself, the size of the change is {size}. {NOTES[claim.name]}"
+            )
         case _:
             return NOTES.get(claim.name, "")
 

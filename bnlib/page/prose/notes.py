@@ -7,6 +7,7 @@ import pandas as pd
 from bnlib.analysis.results import Results
 from bnlib.analysis.statistics import enough
 from bnlib.experiment.config import DATASETS, rate_name
+from bnlib.experiment.settings import ALWAYS, LATER
 from bnlib.experiment.study import Study
 from bnlib.page.prose.phrases import DEFINED, adjusted, at, is_pair, noun
 from bnlib.page.words import plural
@@ -154,26 +155,28 @@ def command(studies: Mapping[str, Study], facts: Mapping[str, str]) -> str:
     """The command that makes these records again.
 
     Args:
-        studies: `learning_rate`, of all its rates, and `learning_rate_range`, by these names.
+        studies: those of the report by name, parts put together.
         facts: the report's provenance.
     """
     each, span = studies["learning_rate"], studies["learning_rate_range"]
     rates, wide = (" ".join(map(rate_name, study.rates)) for study in (each, span))
-    arms = " ".join(str(arm.levels["norm"]) for arm in each.arms)
+    arms, later = " ".join(str(arm.levels["norm"]) for arm in each.arms), [name for name in LATER if name in studies]
+    more = f' STUDIES="{" ".join((*ALWAYS, *later))}"' if later else ""
     return (
         f'make report DATASET={each.held["dataset"]} ARMS="{arms}" LEARNING_RATES="{rates}" SEEDS={each.seeds} '
         f'EPOCHS={each.epochs} STUDY_SEEDS={span.seeds} RANGE_RATES="{wide}" PRECISION={facts["precision"]} '
-        f"DEVICE={facts['device']}"
+        f"DEVICE={facts['device']}{more}"
     )
 
 
 def reproduce(studies: Mapping[str, Study], facts: Mapping[str, str]) -> str:
     """The command, and where the numbers lie."""
+    looks = "[steps.csv](data/steps.csv), what was seen inside runs, " if "inside" in studies else ""
     return (
         f"```sh\n{command(studies, facts)}\n```\n\n"
         "The numbers behind this page: [epochs.csv](data/epochs.csv), a row for each epoch of each run (accuracies as "
         "fractions, losses in nats; empty where a run had diverged), [outcomes.csv](data/outcomes.csv), "
         "[contrasts.csv](data/contrasts.csv) and [claims.csv](data/claims.csv), what is read off it, how the arms differ and "
-        "how the claims are judged, [runs.csv](data/runs.csv), what made each run, [timing.csv](data/timing.csv) "
+        f"how the claims are judged, {looks}[runs.csv](data/runs.csv), what made each run, [timing.csv](data/timing.csv) "
         "(seconds, taken while other runs may have shared the machine) and [provenance.json](data/provenance.json)."
     )

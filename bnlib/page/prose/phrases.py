@@ -64,11 +64,17 @@ def where(
 
 def of_arm(results: Results, outcome: str, arm: str, lower: str, higher: str, neither: str = "not told apart") -> str:
     """Where one arm's outcome is `lower` than the reference's, where `higher`, and where `neither`."""
-    rates = {-1: [], 1: [], 0: []}
+    rates = {-1: [], 1: [], 0: [], None: []}
     for c in results.find(outcome, arm):
-        rates[c.sign].append(c.learning_rate)
-    phrases = {-1: lower, 1: higher, 0: neither}
+        rates[c.sign if c.n else None].append(c.learning_rate)
+    phrases = {-1: lower, 1: higher, 0: neither, None: "not to be compared"}
     return ", ".join(f"{told} at {at(rates[sign])}" for sign, told in phrases.items() if rates[sign])
+
+
+def always(results: Results, outcome: str, sign: int, nobody: str = "in no arm") -> str:
+    """The labels of the arms that an outcome tells apart from the reference at every rate, in this direction; 0: at none."""
+    signs = {arm.label: {c.sign for c in results.find(outcome, arm.name)} for arm in results.others}
+    return listing([label for label, its in signs.items() if its == {sign}] or [nobody])
 
 
 def by_text(told: Mapping[str, str]) -> str:

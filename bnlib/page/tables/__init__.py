@@ -2,6 +2,7 @@
 
 from bnlib.page.tables.arms import across, best_rates, comparison, cost, facts, machines, networks, splits
 from bnlib.page.tables.evidence import claims, gaps, parts, reached, steadiness, tests
+from bnlib.page.tables.inside import first_steps, gains, left, ratios, survival, usable
 from bnlib.page.tables.studies import effects, first_losses, rates, replayed, replayed_test
 from bnlib.page.tables.table import Table
 
@@ -15,15 +16,21 @@ __all__ = [
     "effects",
     "facts",
     "first_losses",
+    "first_steps",
+    "gains",
     "gaps",
+    "left",
     "machines",
     "networks",
     "parts",
     "rates",
+    "ratios",
     "reached",
     "replayed",
     "replayed_test",
     "splits",
     "steadiness",
+    "survival",
     "tests",
+    "usable",
 ]

@@ -14,7 +14,7 @@ from bnlib.experiment.study import Study
 from bnlib.page.tables.table import Table, both, columns, compared, heads, interval, long_columns
 from bnlib.page.words import CONSTANT, minus
 
-COUNTS = {2: "two", 3: "three", 4: "four", 5: "five", 6: "six"}
+COUNTS = {2: "two", 3: "three", 4: "four", 5: "five", 6: "six", 7: "seven", 8: "eight", 9: "nine"}
 
 
 def comparison(results: Results, learning_rate: float) -> Table:

@@ -34,7 +34,7 @@ def tests(results: Results, outcome_name: str) -> Table:
             c = results.one(outcome_name, arm, rate)
             effect = Interval(c.effect, c.effect_low, c.effect_high, c.n)
             told = [_difference(c), p_value(c.p), p_value(c.p_adjusted), number(c.improvement), number(effect, 1)]
-            rows.append([head, *told, *([p_value(c.equal_p_adjusted)] if outcome.is_share else [])])
+            rows.append([head, *told, *([p_value(c.equal_p_adjusted)] if outcome.is_accuracy else [])])
     several = len(results.others) > 1
     better = "the arm" if several else results.others[0].label.removeprefix("with ")
     named = ["learning rate", "difference", "p", "p, Holm", "share better", "size"]
@@ -44,7 +44,7 @@ def tests(results: Results, outcome_name: str) -> Table:
         f"{'arms and ' * several}rates; the share of pairs in which {better} is better, with its Wilson interval; the mean in "
         "standard deviations of the differences, with the interval of noncentral t."
     )
-    if outcome.is_share:
+    if outcome.is_accuracy:
         named.append("p, equal, Holm")
         caption += f" The last p, adjusted too, is small where the arms are shown to be equal within ±{100 * MARGIN:g} points."
     if results.runs.failed.any():
