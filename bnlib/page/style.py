@@ -76,13 +76,13 @@ def looks(study: Study) -> dict[str, Look]:
 
     Arms that are no product look alike in all parts of a study, whichever of them it has: first the norms, then what is none.
     """
-    places = dict(enumerate(study.arms))
+    places = {arm.name: place for place, arm in enumerate(study.arms)}
     if study.combined:
-        norms = list(LEVELS["norm"])
-        others = iter(range(len(norms), len(LOOKS)))
-        of = {arm.name: norms.index(arm.name) if arm.name in norms else None for arm in study.arms}
-        places = {next(others) if place is None else place: arm for arm, place in zip(study.arms, of.values(), strict=True)}
-    return {arm.name: Look(arm.label, *LOOKS[place]) for place, arm in places.items()}
+        norms = {name: place for place, name in enumerate(LEVELS["norm"]) if place < len(LOOKS)}
+        places = {arm.name: norms[arm.name] for arm in study.arms if arm.name in norms}
+        free = iter([place for place in reversed(range(len(LOOKS))) if place not in places.values()])
+        places |= {arm.name: next(free) for arm in study.arms if arm.name not in norms}
+    return {arm.name: Look(arm.label, *LOOKS[places[arm.name]]) for arm in study.arms}
 
 
 def axes(width: float = 3.7, height: float = 2.9) -> Axes:

@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 
 from bnlib.analysis import contrasts
-from bnlib.page import figures, tables
+from bnlib.experiment.config import LEVELS
+from bnlib.page import figures, style, tables
 from tests.conftest import make_epochs, make_steps, results_of
 from tests.page.test_tables import cells
 
@@ -140,10 +141,20 @@ def test_arm_looks_alike_in_all_parts_of_a_study_that_is_no_product():
     plain, _ = controls()
     results = plain["controls"]
     fewer = results.study.model_copy(update={"combined": ({"warmup": 600},)})
-    from bnlib.page import style
-
     assert style.looks(fewer)["warmup 600"] == style.looks(results.study)["warmup 600"]
     assert len({look.color for look in style.looks(results.study).values()}) == 4
+
+
+def test_arm_of_a_notebook_s_own_takes_no_other_one_s_look(monkeypatch):
+    plain, _ = controls()
+    study = plain["controls"].study
+    monkeypatch.setitem(LEVELS["norm"], "mine", "my norm")
+    factors = study.factors | {"norm": (*study.factors["norm"], "mine"), "activation": ("relu", "leaky_relu")}
+    combined = (*study.combined, {"norm": "mine"}, {"activation": "leaky_relu"})
+    changed = {"factors": factors, "reference": study.reference | {"activation": "relu"}, "combined": combined}
+    looks = style.looks(study.model_copy(update=changed))
+    assert list(looks) == ["none", "batch", "group", "warmup 600", "mine", "leaky_relu"]
+    assert len({look.color for look in looks.values()}) == 6
 
 
 def test_usable_rates_are_told_for_each_arm():
