@@ -139,11 +139,12 @@ def test_of_the_runs_of_one_question_the_one_serves_that_has_what_is_asked():
     plain = run()
     looked = run(losses=(0.3,), made_by=MADE_BY | {"torch": "3"})
     looked = looked._replace(looks=(Look("dead", "relu1", "", 0.5, step=1, epoch=1),))
-    (its,) = records.grouped([looked, plain]).values()
     once = plain.config.model_copy(update={"epochs": 1})
-    assert records.serving(plain.config, its) == plain  # it alone has two epochs
-    assert records.serving(once, its) == plain  # nobody asks for looks
-    assert records.serving(once.model_copy(update={"probed": True}), its) == looked
+    for order in ([looked, plain], [plain, looked]):
+        (its,) = records.grouped(order).values()
+        assert records.serving(plain.config, its) == plain  # it alone has two epochs
+        assert records.serving(once, its) == plain  # nobody asks for looks
+        assert records.serving(once.model_copy(update={"probed": True}), its) == looked
     assert records.serving(once, [looked]) == looked
     assert records.serving(once, []) is None
 
