@@ -19,7 +19,7 @@ from bnlib import __version__
 TEMPLATE = Path(__file__).parent / "template"
 HIDDEN = "hidden"  # a cell with this tag is not on the page
 HIDDEN_CODE = "hidden-code"  # of a cell with this tag, only the output is
-PROSE = "%%prose"  # and of one that begins so
+MAGICS = ("%%prose", "%%caption")  # and of one that begins so
 KINDS = {"picture": "Figure", "table": "Table"}
 
 
@@ -103,7 +103,7 @@ def _shown(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
     shown = nbformat.from_dict(notebook)
     shown.cells = [cell for cell in shown.cells if not unseen.intersection(tags(cell))]
     for cell in shown.cells:
-        if HIDDEN_CODE in tags(cell) or cell.source.startswith(PROSE):
+        if HIDDEN_CODE in tags(cell) or cell.source.startswith(MAGICS):
             cell.metadata["transient"] = {"remove_source": True}
     return shown
 

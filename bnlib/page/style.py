@@ -3,7 +3,7 @@
 import contextlib
 import io
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from types import MappingProxyType
@@ -14,9 +14,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
 from matplotlib.transforms import ScaledTranslation
-from numpy.typing import ArrayLike
 from scipy.optimize import isotonic_regression
 
 from bnlib.experiment.config import LEVELS
@@ -105,56 +103,9 @@ def svg(ax: Axes) -> str:
     return head + theme + tag + body
 
 
-def lack(percent: ArrayLike) -> np.ndarray:
-    """What accuracies in % lack to 100%, from 0.03 up so that a logarithmic axis can hold a faultless run."""
-    return np.maximum(100 - np.asarray(percent, dtype=float), 0.03)
-
-
-def limits(ax: Axes, values: np.ndarray, share: bool) -> None:
-    """A logarithmic axis that frames the runs themselves; a band from few seeds may be wider than the frame.
-
-    Accuracies come as `lack` gives them: the axis is turned, and its ticks say the accuracy.
-    """
-    finite = values[np.isfinite(values) & (values > 0)]
-    if not len(finite):
-        return
-    ax.set_yscale("log")
-    low, high = finite.min() / 1.3, finite.max() * 1.3
-    ax.set_ylim((high, low) if share else (low, high))
-    if share:
-        steps = ((90, 70, 50, 30, 20, 10, 5, 3, 2, 1, 0.5, 0.2, 0.1), (5, 4, 3, 2.5, 2, 1.5, 1.2, 1, 0.8, 0.6, 0.5, 0.4, 0.3))
-        ticks = [error for error in steps[int(high < 6)] if low <= error <= high]
-        ticks = ticks if len(ticks) > 1 else [high / 1.2, low * 1.2]  # a narrow range between two steps
-        ax.yaxis.set_major_locator(FixedLocator(ticks))
-        ax.yaxis.set_minor_locator(NullLocator())
-        ax.set_yticklabels([f"{100 - error:.4g}" for error in ticks])
-
-
-def far_pairs(differences: np.ndarray) -> float | None:
-    """Where one pair lies far from the others: the size of a typical pair, rounded up to a power of ten; else None."""
-    sizes = np.abs(differences[np.isfinite(differences) & (differences != 0)])
-    if not len(sizes) or sizes.max() <= 20 * np.median(sizes):
-        return None
-    return float(10 ** np.ceil(np.log10(np.median(sizes))))
-
-
-def spread(ax: Axes, threshold: float | None) -> None:
-    """A horizontal axis that is linear, but logarithmic beyond `threshold` if one is given."""
-    if threshold is None:
-        ax.xaxis.set_major_locator(MaxNLocator(5))
-        return
-    ax.set_xscale("symlog", linthresh=threshold, linscale=1.5)
-    ax.margins(x=0.08)
-    ax.autoscale_view()
-    decades, (low, high) = threshold * 10.0 ** np.arange(4), ax.get_xlim()
-    place = {tick: (ax.transScale + ax.transLimits).transform((tick, 0))[0] for tick in (0, *decades, *-decades)}
-    ticks = []
-    for tick in sorted(place, key=abs):  # those that leave room for their letters
-        if low <= tick <= high and all(abs(place[tick] - place[other]) > 0.16 for other in ticks):
-            ticks.append(tick)
-    ticks.sort()
-    ax.xaxis.set_major_locator(FixedLocator(ticks))
-    ax.set_xticklabels([f"{tick:+g}".replace("-", "−") if tick else "0" for tick in ticks])
+def side_by_side(rates: Sequence[float], count: int, apart: float) -> list[np.ndarray]:
+    """Places on a logarithmic axis for each of `count` arms, a factor apart around each rate, so that no arm hides another."""
+    return [np.array(rates) * (1 + apart * (2 * place - count + 1) / 2) for place in range(count)]
 
 
 def label_lines(ax: Axes, ends: dict[str, float], arms: dict[str, Look]) -> None:

@@ -22,11 +22,6 @@ def listing(items: Sequence[str]) -> str:
     return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"
 
 
-def plain(text: str) -> str:
-    """Markdown without its bold."""
-    return text.replace("**", "")
-
-
 def short(study: Study) -> dict[str, str]:
     """What each arm is called where there is little room, by its name: `without` and `with`, or of several `group norm`."""
     first = {arm.name: arm.label.partition(" ")[0] for arm in study.arms}
@@ -55,21 +50,18 @@ def _that(label: str) -> str:
     return f"that {label}" if label.startswith("with") else f"that of {label}"
 
 
+def estimate(contrast: "Contrast") -> str:
+    """A difference with its unit: `+0.38 points`; of a ratio how many times as large."""
+    outcome = OUTCOMES[contrast.outcome]
+    return f"{outcome.number(contrast.estimate, signed=True)} {outcome.difference_unit}"
+
+
+def ends(contrast: "Contrast") -> str:
+    """The ends of its interval, without a unit: `+0.21 to +0.53`; empty where it has none."""
+    d, outcome = contrast.difference, OUTCOMES[contrast.outcome]
+    return f"{outcome.number(d.low, signed=True)} to {outcome.number(d.high, signed=True)}" if d.bounded else ""
+
+
 def amount(contrast: "Contrast") -> str:
-    """A difference with its unit and, if it has one, its interval: `+0.03 percentage points [−0.01, +0.07]`."""
-    d, outcome = contrast.difference, OUTCOMES[contrast.outcome]
-    told = f"{outcome.number(d.estimate, signed=True)} {outcome.difference_unit}"
-    return told + (f" [{outcome.number(d.low, signed=True)}, {outcome.number(d.high, signed=True)}]" if d.bounded else "")
-
-
-def in_full(contrast: "Contrast") -> str:
-    """The same as `amount`, with the pairs it comes from if these are not all, and why it has no interval."""
-    d, outcome = contrast.difference, OUTCOMES[contrast.outcome]
-    if not d.n:
-        return "no pair in which both arms stayed finite"
-    if d.flat:
-        told = f"{outcome.number(d.estimate, signed=True)} {outcome.difference_unit}"
-        return f"{told} in each of {d.n} pairs, with no spread to judge it by"
-    if d.n < contrast.pairs and contrast.is_of_all_pairs:  # else the sentence says it
-        return f"{amount(contrast)}, from the {d.n} of {contrast.pairs} pairs that stayed finite"
-    return amount(contrast) + ("" if d.bounded else ", from one pair")
+    """Both: `+0.38 points (+0.21 to +0.53)`."""
+    return estimate(contrast) + (f" ({ends(contrast)})" if ends(contrast) else "")

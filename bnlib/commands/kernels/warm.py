@@ -23,7 +23,7 @@ FORKS = hasattr(os, "fork") and sys.platform != "darwin"  # there, system librar
 BOOT = "import sys; sys.path[0] = sys.argv.pop(1); from bnlib.commands.kernels import app; app.main()"
 # Brings no torch: it starts threads, of which a fork has none.
 PAGE = (
-    *("bnlib.page.figures", "bnlib.page.tables", "bnlib.page.prose.captions", "bnlib.runs.provenance"),
+    *("bnlib.page.figures", "bnlib.page.tables", "bnlib.page.prose", "bnlib.runs.provenance"),
     *("bnlib.analysis.claims", "bnlib.analysis.original.replay", "bnlib.commands.notebook", "matplotlib.backends.backend_svg"),
 )
 # What a kernel must not take from who runs it: how Python, IPython, Jupyter and matplotlib are set up, and the language.

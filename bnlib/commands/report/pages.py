@@ -19,8 +19,8 @@ def render(executed: Sequence[Path], studies: Sequence[Study], results: Path, re
     """Writes pages, the pictures of the answer, and data; nothing of the report changes before all of it is on the disk.
 
     Args:
-        executed: the first page's notebook, then each other one.
-        studies: the first one on each of the other pages.
+        executed: the first page's notebook, that of each study, the appendix's.
+        studies: the first one on each of the pages between these.
         results: folder of the data.
         report: where to write.
         hangs_on: what pages are made from besides their notebooks.
@@ -31,7 +31,7 @@ def render(executed: Sequence[Path], studies: Sequence[Study], results: Path, re
     Raises:
         UserError: a notebook does not become a page.
     """
-    pages = [Page("index.html", "Report"), *(Page(study.page, study.title) for study in studies)]
+    pages = [Page("index.html", "Report"), *(Page(study.page, study.title) for study in studies), Page("evidence.html", "Evidence")]
     contents: dict[Path, str | bytes] = {}
     for page, path in zip(pages, executed, strict=True):
         contents[report / page.href] = _rendered(path, page, pages, hangs_on)

@@ -14,8 +14,7 @@ from bnlib.experiment import records, settings, studies
 from bnlib.experiment.records import Run
 from bnlib.experiment.settings import Settings
 from bnlib.experiment.study import Study
-from bnlib.page.prose import no_images
-from bnlib.page.words import plain
+from bnlib.page import prose
 from bnlib.runs import cluster, environment, pool, provenance
 from bnlib.system import paths
 from bnlib.training.data import Data
@@ -133,7 +132,7 @@ def shown(standing: Standing, data: Data, anew: Path) -> Iterator[tuple[str, str
 
 def shows_images(standing: Standing, data: Data) -> bool:
     """Whether the data set's images are here, and were where the pages were made."""
-    told = plain(no_images(standing.dataset)).strip("*")
+    told = prose.said("no-images", dataset=standing.dataset).strip("*")
     return data.here and not any(
         told in page.read_text(encoding="utf-8", errors="replace") for page in standing.folder.glob("*.html")
     )

@@ -28,7 +28,7 @@ FELL_BACK = (
     "MNIST is neither in the data folder nor can it be downloaded. This report will be on the 1,797 digits of scikit-learn "
     "instead: not on MNIST."
 )
-INDEX = "report"  # the notebook of the first page, which reads what all studies came to
+READING = ("report", "evidence")  # notebooks that read what all studies came to: the first page's, and its appendix's
 
 
 class Report:
@@ -159,19 +159,18 @@ class Report:
             )
             jobs.append((job, {}, its))
         values = {"dataset": self.dataset, "fell_back": self.fell_back}
-        job = Job(*self._places(INDEX, INDEX), values, {"BNLIB_RESULTS": str(self.results)})
+        reading = [Job(*self._places(name, name), values, {"BNLIB_RESULTS": str(self.results)}) for name in READING]
         kept = [path for path in (paths.benchmark(),) if path.exists()]
         read = stamps.sources(files.visible(self.results, "*"), self.results) | stamps.sources(kept, self.report.parent)
-        prose = stamps.sources((PACKAGE / "page/template").glob("*.md.j2"), PACKAGE)
-        return [*jobs, (job, {"read": read, "prose": prose}, ())]
+        return [*jobs, *((job, {"read": read}, ()) for job in reading)]
 
     def _places(self, notebook: str, output: str) -> tuple[Path, Path]:
         return paths.NOTEBOOKS / f"{notebook}.ipynb", self.executed / f"{output}.ipynb"
 
     def _make_notebooks(self) -> bool:
-        stale = {}
+        stale, prose = {}, stamps.sources((PACKAGE / "page/template/prose").glob("*.md.j2"), PACKAGE)
         for job, inputs, its in self._jobs():
-            inputs |= self.common | {"asked": job.parameters, "cells": cells(job.notebook)}
+            inputs |= self.common | {"asked": job.parameters, "cells": cells(job.notebook), "prose": prose}
             made = [job.output, *(path for study in its for path in self._records(study))]
             if not stamps.is_fresh(job.output.with_suffix(".json"), inputs):
                 stale[job.output] = job, inputs, its, made
@@ -190,7 +189,7 @@ class Report:
         from bnlib.commands.report import pages
 
         its = [each[0] for each in studies.by_page(self.studies)]
-        executed = [self.executed / f"{name}.ipynb" for name in (INDEX, *(Path(study.page).stem for study in its))]
+        executed = [self.executed / f"{name}.ipynb" for name in (READING[0], *(Path(study.page).stem for study in its), *READING[1:])]
         template = files.visible(PACKAGE / "page/template", "*")
         common = self.common | {
             "template": stamps.sources(

@@ -1,6 +1,7 @@
 """What a figure becomes: panels under one caption, each an image with the text that stands for it."""
 
 import base64
+from collections.abc import Sequence
 from html import escape
 
 from matplotlib.axes import Axes
@@ -17,8 +18,12 @@ def describe(ax: Axes, text: str) -> Axes:
 class Picture:
     """One or more panels under one caption, as notebooks and pages show them: each an image with its description."""
 
-    def __init__(self, name: str, caption: str, *panels: Axes, columns: int = 2):
-        self.name, self.caption, self.panels, self.columns = name, caption, panels, columns
+    def __init__(self, name: str, *panels: Axes, columns: int = 2, narrow: Sequence[Axes] = (), caption: str = ""):
+        self.name, self.panels, self.columns, self.narrow, self.caption = name, panels, columns, narrow, caption
+
+    def under(self, caption: str) -> "Picture":
+        """The same with a caption."""
+        return Picture(self.name, *self.panels, columns=self.columns, narrow=self.narrow, caption=caption)
 
     def __repr__(self) -> str:
         return f"Figure: {self.caption}"

@@ -1,79 +1,158 @@
-"""The figures of the range: loss, accuracy and failures against many learning rates."""
+"""The figures over learning rates: the answer's, which runs failed, and how much hangs on what counts as usable."""
 
 from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator, PercentFormatter
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator, PercentFormatter
 
 from bnlib.analysis import thresholds
 from bnlib.analysis.results import Results
-from bnlib.experiment.config import rate_name
+from bnlib.experiment.config import TESTED, rate_name
 from bnlib.experiment.outcomes import OUTCOMES
 from bnlib.page.figures.picture import describe
-from bnlib.page.style import isolated, label_lines, lack, legend, limits, looks
+from bnlib.page.style import INK, Look, isolated, label_lines, legend, looks, side_by_side
+from bnlib.page.words import plural, short
+
+ROW = 0.09  # of the height of axes: a row of counts above them
 
 
 @isolated()
-def range_loss(results: Results, ax: Axes) -> Axes:
-    """Training loss of the last epoch against the learning rate: each run a point, each arm's mean a line."""
-    loss = results.runs.pivot(index=["arm", "seed"], columns="learning_rate", values="train_loss_last")
-    return _over_rates(results, "train_loss_last", loss, ax)
+def error(results: Results, ax: Axes, marked: Sequence[float] = (), name: str = "test_accuracy_last") -> Axes:
+    """Test error against the learning rate, of runs that learned; above it how many failed.
+
+    Each run is a mark, the median of an arm at a rate a point of its line. Failed runs are counted and not drawn.
+
+    Args:
+        marked: rates with a band behind them.
+        name: the outcome: an accuracy, of which the error is drawn, or a loss.
+    """
+    outcome, arms, ends, told = OUTCOMES[name], looks(results.study), {}, []
+    for rate in marked:
+        ax.axvspan(rate / 1.18, rate * 1.18, color=INK, alpha=0.09, linewidth=0)
+    for (arm, look), x in zip(arms.items(), side_by_side(results.rates, len(arms), 0.05), strict=True):
+        values = {rate: _learned(results, name, arm, rate) for rate in results.rates}
+        for at, its in zip(x, values.values(), strict=True):
+            ax.plot(np.full(len(its), at), its, look.marker, color=look.color, fillstyle="none", markersize=4, alpha=0.8)
+        middle = pd.Series({rate: its.median() for rate, its in values.items()})
+        ax.plot(results.rates, middle, color=look.color, linestyle=look.linestyle, linewidth=2)
+        if middle.notna().any():
+            ends[arm] = float(middle.dropna().iloc[-1])
+        told.append(f"{look.label} {_listed(results, arm, middle)}")
+    ax.set_yscale("log")
+    steps_of_log(ax)
+    title = outcome.title(results.study.epochs)
+    title, unit = (title.replace("accuracy", "error"), "%") if outcome.is_share else (title, outcome.unit)
+    ax.set_ylabel(f"{title}, {unit}")
+    rate_axis(ax, results.rates)
+    _count_failed(results, arms, ax)
+    label_lines(ax, ends, arms)
+    return describe(ax, f"Median {title} in {unit} of the runs that learned, by learning rate: {'; '.join(told)}.")
+
+
+def _learned(results: Results, name: str, arm: str, rate: float) -> pd.Series:
+    """The outcome of an arm's runs at a rate that did not fail; of an accuracy the error in %."""
+    outcome, failed = OUTCOMES[name], results.values("failed", rate)[arm].fillna(True).astype(bool)
+    its = results.values(name, rate)[arm][~failed].dropna().astype(float)
+    return in_percent(its, results.study.held["dataset"]) if outcome.is_share else its
+
+
+def in_percent(accuracy: pd.DataFrame | pd.Series, dataset: str) -> pd.DataFrame | pd.Series:
+    """Test accuracies as errors in %; of a faultless run half of one image's share, as a logarithmic axis has no zero."""
+    return 100 * (1 - accuracy).clip(lower=0.5 / sum(TESTED[dataset]))
+
+
+def _listed(results: Results, arm: str, middle: pd.Series) -> str:
+    """The medians by rate, with the runs that failed, in words."""
+    told = []
+    for rate, value in middle.items():
+        lost = results.failures.get((arm, rate), 0)
+        number = "none learned" if np.isnan(value) else f"{value:.3g}"
+        told.append(f"{rate_name(rate)}: {number}" + (f" ({plural(lost, 'run')} failed)" if lost else ""))
+    return ", ".join(told)
+
+
+def _count_failed(results: Results, arms: dict[str, Look], ax: Axes) -> None:
+    """Rows of counts above the axes: the failed runs of each arm at each rate."""
+    named = short(results.study)
+    at = {"xycoords": ("data", "axes fraction"), "va": "center", "fontsize": 9, "color": INK, "annotation_clip": False}
+    rows = {arm: 1.04 + ROW * (len(arms) - place - 0.5) for place, arm in enumerate(arms)}
+    for arm, y in rows.items():
+        ax.annotate(f"{named[arm]}  ", (0, y), **at | {"xycoords": "axes fraction", "ha": "right"})
+        for rate in results.rates:
+            lost = results.failures.get((arm, rate), 0)
+            ax.annotate(f"{lost}" if lost else "·", (rate, y), ha="center", weight="bold" if lost else "normal", **at)
+    title = f"runs that failed, of {results.study.seeds} at each rate"
+    ax.annotate(title, (0, 1.04 + ROW * (len(arms) + 0.5)), **at | {"xycoords": "axes fraction", "ha": "left"})
+
+
+def steps_of_log(ax: Axes) -> None:
+    """Names 1, 2 and 5 of each power of ten on a logarithmic vertical axis."""
+    ax.yaxis.set_major_locator(FixedLocator([step * 10.0**power for power in range(-6, 3) for step in (1, 2, 5)]))
+    ax.yaxis.set_minor_locator(NullLocator())
+    ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+
+
+def rate_axis(ax: Axes, rates: Sequence[float]) -> None:
+    """A logarithmic axis that names each rate."""
+    ax.set_xscale("log")
+    ax.set_xlim(min(rates) / 1.6, max(rates) * 1.6)
+    ax.set_xlabel("learning rate")
+    ax.xaxis.set_major_locator(FixedLocator(rates))
+    ax.xaxis.set_minor_locator(NullLocator())
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda rate, _: rate_name(rate)))
+    if len(rates) > 6:
+        ax.tick_params(axis="x", rotation=55)
 
 
 @isolated()
-def range_accuracy(results: Results, ax: Axes) -> Axes:
-    """Test accuracy after the last epoch against the learning rate; a diverged run is drawn at chance."""
-    return _over_rates(results, "test_accuracy_last", thresholds.final_accuracy(results.runs), ax)
-
-
-def _over_rates(results: Results, name: str, table: pd.DataFrame, ax: Axes) -> Axes:
-    """`table` has the index (arm, seed) and a column for each rate."""
-    outcome, arms, told, ends = OUTCOMES[name], looks(results.study), [], {}
-    read, title = lack if outcome.is_share else np.asarray, f"{outcome.title(results.study.epochs)}, {outcome.unit}"
-    apart = 0.06 if len(arms) > 2 else 0  # side by side
-    for place, (arm, look) in enumerate(arms.items()):
-        runs = table[table.index.get_level_values("arm") == arm] * outcome.scale
-        mean = runs.mean()
-        x = runs.columns * (1 + apart * (2 * place - len(arms) + 1))
-        ax.plot(x, read(runs.T), look.marker, color=look.color, fillstyle="none", markersize=4, alpha=0.7)
-        ax.plot(runs.columns, read(mean), color=look.color, linestyle=look.linestyle, linewidth=1.5)
-        if mean.notna().any():
-            ends[arm] = float(read(mean.dropna().iloc[-1]))
-        values = ", ".join(f"{rate_name(rate)}: {outcome.number(value / outcome.scale)}" for rate, value in mean.items())
-        told.append(f"{look.label} {values}")
-    limits(ax, read(table * outcome.scale).ravel(), outcome.is_share)
-    _rate_axis(ax, results.rates)
-    ax.set_ylabel(title)
-    if len(arms) == 2:
-        label_lines(ax, ends, arms)
-    legend(ax, arms)
-    return describe(ax, f"Mean {title} by learning rate: {'; '.join(told)}.")
-
-
-@isolated()
-def range_failed(results: Results, ax: Axes) -> Axes:
+def failed(results: Results, ax: Axes) -> Axes:
     """Share of runs that failed against the learning rate, with its Wilson interval."""
     arms, told = looks(results.study), []
-    for place, (arm, look) in enumerate(arms.items()):
+    for (arm, look), x in zip(arms.items(), side_by_side(results.rates, len(arms), 0.07), strict=True):
         shares = {rate: results.failed(arm, rate) for rate in results.rates}
-        x = np.array(results.rates) * (1 + 0.07 * (2 * place - len(arms) + 1))  # side by side
         for at, value in zip(x, shares.values(), strict=True):
-            ax.plot([at, at], [value.low, value.high], color=look.color, linewidth=1.5, alpha=0.5)
+            ax.plot([at, at], [value.low, value.high], color=look.color, linewidth=1.5, alpha=0.7)
         ax.plot(x, [value.estimate for value in shares.values()], look.marker, color=look.color, markersize=5)
         told.append(f"{look.label} {', '.join(f'{rate_name(rate)}: {value.estimate:.0%}' for rate, value in shares.items())}")
-    _rate_axis(ax, results.rates)
+    rate_axis(ax, results.rates)
     ax.set(ylabel="runs that failed", ylim=(-0.03, 1.03))
     ax.yaxis.set_major_formatter(PercentFormatter(1))
     legend(ax, arms)
     return describe(ax, f"Share of runs that failed by learning rate: {'; '.join(told)}.")
 
 
-def _rate_axis(ax: Axes, rates: Sequence[float]) -> None:
-    """A logarithmic axis that names each rate, or of many every second power of ten."""
-    ax.set_xscale("log")
-    ax.set_xlabel("learning rate")
-    ax.xaxis.set_major_locator(FixedLocator(rates) if len(rates) < 7 else LogLocator(base=100))
+@isolated()
+def reach(results: Results, ax: Axes) -> Axes:
+    """The largest usable rate of each arm, the median over seeds, against how far from its best accuracy it may be.
+
+    Steps are those of the rates that were tried. A thin line is of what the same runs were after their first epoch.
+    """
+    arms, told, ends = looks(results.study), [], {}
+    table = thresholds.by_margin(results)
+    for arm, look in arms.items():
+        for epoch, its in table[table.arm == arm].groupby("epoch"):
+            middle = its.groupby("margin").largest.median()
+            last = epoch == results.study.epochs
+            ax.plot(
+                100 * middle.index,
+                middle,
+                color=look.color,
+                linestyle=look.linestyle,
+                linewidth=2 if last else 0.8,
+                marker=look.marker if last else None,
+                markersize=5,
+            )
+            if last:
+                ends[arm] = float(middle.iloc[-1])
+                told.append(f"{look.label} {', '.join(f'{100 * m:g}: {rate_name(rate)}' for m, rate in middle.items())}")
+    ax.set(xscale="log", yscale="log", xlabel="points below the arm's best accuracy", ylabel="largest usable learning rate")
+    ax.xaxis.set_major_locator(FixedLocator([100 * margin for margin in thresholds.MARGINS]))
     ax.xaxis.set_minor_locator(NullLocator())
-    ax.xaxis.set_major_formatter(FuncFormatter(lambda rate, _: rate_name(rate)))
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    ax.yaxis.set_major_locator(FixedLocator(results.rates))
+    ax.yaxis.set_minor_locator(NullLocator())
+    ax.yaxis.set_major_formatter(FuncFormatter(lambda rate, _: rate_name(rate)))
+    label_lines(ax, ends, arms)
+    return describe(ax, f"Median of the largest usable rate by the margin in points: {'; '.join(told)}.")

@@ -8,12 +8,10 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from bnlib.analysis import thresholds
 from bnlib.analysis.results import Results
-from bnlib.analysis.statistics import mean_interval
 from bnlib.experiment.config import CLASSES, rate_name
-from bnlib.experiment.study import Study
 from bnlib.page.figures.picture import describe
-from bnlib.page.style import isolated, label_lines, lack, legend, limits, looks
-from bnlib.page.words import plural
+from bnlib.page.figures.rates import in_percent, steps_of_log
+from bnlib.page.style import isolated, label_lines, legend, looks
 
 
 @isolated()
@@ -31,8 +29,10 @@ def examples(images: np.ndarray, labels: np.ndarray, dataset: str, ax: Axes, eac
 
 
 @isolated()
-def curves(study: Study, epochs: pd.DataFrame, column: str, learning_rate: float, ax: Axes) -> Axes:
-    """A column of the records against the epoch: a thin line for each seed, their mean, a band for its 95% interval.
+def curves(results: Results, epochs: pd.DataFrame, column: str, learning_rate: float, ax: Axes) -> Axes:
+    """A column of the records against the epoch: a thin line for each run, a thick one for the median of those that learned.
+
+    Of an accuracy the error is drawn. Runs that failed are thin lines too, and in no median.
 
     Args:
         epochs: records of the study, as `Study.of` gives them.
@@ -40,38 +40,35 @@ def curves(study: Study, epochs: pd.DataFrame, column: str, learning_rate: float
     Raises:
         ValueError: there are none at this rate.
     """
-    rows, share = epochs[epochs.learning_rate == learning_rate], column.endswith("accuracy")
+    rows, share, study = epochs[epochs.learning_rate == learning_rate], column.endswith("accuracy"), results.study
     if rows.empty:
         raise ValueError(f"no records at learning rate {learning_rate}")
-    read, ends, seen, arms = lack if share else np.asarray, {}, [], looks(study)
-    few = len(arms) == 2
+    ends, told, arms, lost = {}, [], looks(study), results.values("failed", learning_rate)
     for arm, look in arms.items():
-        runs = rows[rows.arm == arm].pivot(index="epoch", columns="seed", values=column) * (100 if share else 1)
+        runs = rows[rows.arm == arm].pivot(index="epoch", columns="seed", values=column)
         if runs.empty:
             continue
-        means = [mean_interval(values) for values in runs.to_numpy()]
-        middle = np.array([m.estimate for m in means])
+        runs = in_percent(runs, study.held["dataset"]) if share else runs
+        middle = runs.loc[:, ~lost[arm].reindex(runs.columns).fillna(True).astype(bool)].median(axis=1)
         drawn = {"color": look.color, "linestyle": look.linestyle}
-        dot = "." if (runs.notna().sum() == 1).any() else None  # a single epoch makes no line
-        marker = look.marker if dot or not few else None
-        ax.plot(runs.index, read(runs), **drawn, linewidth=0.6, alpha=0.6 if few else 0.25, marker=dot)
-        ax.plot(runs.index, read(middle), **drawn, linewidth=2, marker=marker, markersize=6 if few else 4)
-        band = read([m.low for m in means]), read([m.high for m in means])
-        ax.fill_between(runs.index, *band, color=look.color, alpha=0.15, linewidth=0)
-        seen.append(read(runs).ravel())
-        finite = np.flatnonzero(np.isfinite(middle))
-        if len(finite):
-            ends[arm] = middle[finite[-1]], middle[finite[0]]
-    limits(ax, np.concatenate(seen), share)
+        dot = look.marker if len(runs) == 1 or len(arms) > 2 else None  # a single epoch makes no line
+        ax.plot(runs.index, runs, color=look.color, linewidth=0.7, alpha=0.6 if len(arms) == 2 else 0.3, marker="." if dot else None)
+        ax.plot(middle.index, middle, **drawn, linewidth=2, marker=dot, markersize=5)
+        if middle.notna().any():
+            ends[arm] = float(middle.dropna().iloc[-1])
+            told.append(f"{look.label} from {middle.dropna().iloc[0]:.3g} to {ends[arm]:.3g}")
+    if (rows[column].dropna() > 0).any():
+        ax.set_yscale("log")
+        steps_of_log(ax)
     name = column.replace("train_", "training ").replace("_", " ")
-    ax.set(xlabel="epoch", ylabel=f"{name}, {'%' if share else 'nats'}")
+    title = f"{name.replace('accuracy', 'error')}, {'%' if share else 'nats'}"
+    ax.set(xlabel="epoch", ylabel=title, title=f"at {rate_name(learning_rate)}")
     ax.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-    label_lines(ax, {arm: float(read(last)) for arm, (last, _) in ends.items()}, arms)
-    digits = 2 if share else 4
-    told = [f"{arms[arm].label} from {first:.{digits}f} to {last:.{digits}f}" for arm, (last, first) in ends.items()]
-    what = f"{name} in {'%' if share else 'nats'} by epoch at learning rate {rate_name(learning_rate)}"
-    what += f", means over {plural(rows.seed.nunique(), 'seed')}"
-    return describe(ax, f"Line chart of {what}: {'; '.join(told) or 'no data'}.")
+    if rows.epoch.max() == 1:
+        ax.set_xlim(0.5, 1.5)
+    label_lines(ax, ends, arms)
+    what = f"{title} by epoch at learning rate {rate_name(learning_rate)}, medians of the runs that learned"
+    return describe(ax, f"Line chart of {what}: {'; '.join(told) or 'none did'}.")
 
 
 @isolated()

@@ -1,105 +1,46 @@
-"""What the pages say, in sentences; `captions` has those under the figures.
+"""Sentences with numbers: Markdown that is filled in from what a notebook has, by Jinja2.
 
-`%load_ext bnlib.page.prose` lets a notebook's cells that begin with `%%prose` say it: Markdown with numbers filled in.
+`%load_ext bnlib.page.prose` gives a notebook two kinds of cells. One that begins with `%%prose` says what it holds; one that begins
+with `%%caption`, followed by an expression, shows the figure or table that this is, under what the cell holds. What is said in
+several places stands in `page/template/prose`, which either kind can include.
 """
 
-from collections.abc import Mapping
-from importlib import resources
+from functools import cache
 from typing import TYPE_CHECKING
 
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from bnlib.analysis.results import Results
-from bnlib.experiment.config import rate_name
+from bnlib.experiment.config import DATASETS, rate_name
+from bnlib.experiment.outcomes import OUTCOMES
 from bnlib.page import words
-from bnlib.page.prose.answer import across_rates, answer, at_rate, difference, first, headline, lead, stability, verdicts
-from bnlib.page.prose.claims import claim, note
-from bnlib.page.prose.notes import (
-    chains_done,
-    command,
-    limits,
-    method,
-    missing,
-    no_images,
-    notice,
-    page_link,
-    reproduce,
-    runs_done,
-    setting,
-)
-from bnlib.page.prose.phrases import always, at, by_text, count, failures, of_arm, where
-from bnlib.page.prose.rates import reach
-from bnlib.page.prose.sections import (
-    cost,
-    each_rate,
-    general,
-    networks,
-    order,
-    own_rates,
-    replayed,
-    soon,
-    steady,
-    sure,
-)
+from bnlib.page.prose import phrases
+from bnlib.page.prose.command import command
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
-__all__ = [
-    "across_rates",
-    "answer",
-    "at_rate",
-    "because",
-    "chains_done",
-    "claim",
-    "command",
-    "cost",
-    "count",
-    "difference",
-    "each_rate",
-    "filled",
-    "first",
-    "general",
-    "headline",
-    "lead",
-    "limits",
-    "load_ipython_extension",
-    "method",
-    "missing",
-    "networks",
-    "no_images",
-    "note",
-    "notice",
-    "order",
-    "own_rates",
-    "page_link",
-    "reach",
-    "replayed",
-    "reproduce",
-    "runs_done",
-    "setting",
-    "soon",
-    "stability",
-    "steady",
-    "sure",
-    "verdicts",
-]
+__all__ = ["command", "filled", "load_ipython_extension", "said"]
 
 FILTERS = {
-    **{"rate": rate_name, "listing": words.listing, "amount": words.amount, "percent": "{:.0%}".format},
+    **{"rate": rate_name, "listing": words.listing, "percent": "{:.0%}".format, "capital": phrases.capital},
+    **{"amount": words.amount, "estimate": words.estimate, "ends": words.ends},
     "decimals": lambda value, digits: f"{value:.{digits}f}".replace("-", "−"),
 }
 SAYS = {
-    "zip": zip,
-    "always": always,
-    "at": at,
-    "by_text": by_text,
-    "count": count,
-    "failures": failures,
-    "of_arm": of_arm,
-    "plural": words.plural,
-    "where": where,
+    **{name: getattr(phrases, name) for name in ("always", "at", "by_text", "count", "failures", "is_pair", "noun", "of_arm")},
+    **{"where": phrases.where, "plural": words.plural, "constant": words.CONSTANT, "datasets": DATASETS},
+    **{"command": command, "titles": OUTCOMES, "zip": zip, "min": min, "max": max},
 }
+
+
+@cache
+def _environment() -> Environment:
+    """Undefined names are errors, and a line that only decides leaves no trace."""
+    loader = PackageLoader("bnlib.page", "template/prose")
+    environment = Environment(loader=loader, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False)
+    environment.filters |= FILTERS
+    environment.globals |= SAYS
+    return environment
 
 
 def filled(text: str, names: dict) -> str:
@@ -108,23 +49,28 @@ def filled(text: str, names: dict) -> str:
     Raises:
         jinja2.UndefinedError: it speaks of something that there is not.
     """
-    environment = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False)
-    environment.filters |= FILTERS
-    return environment.from_string(text).render(SAYS | names)
+    return _environment().from_string(text).render(names)
 
 
-def because(found: Mapping[str, Results]) -> str:
-    """Why, in short, from the results of a report's studies; empty where none of them looks into runs."""
-    text = resources.files("bnlib.page").joinpath("template", "because.md.j2").read_text(encoding="utf-8")
-    return " ".join(filled(text, {"look": found["inside"]}).split()) if "inside" in found else ""
+def said(template: str, **names: object) -> str:
+    """A template of `page/template/prose`, by its name without ending, filled in.
+
+    Raises:
+        jinja2.UndefinedError: as `filled` does.
+    """
+    return _environment().get_template(f"{template}.md.j2").render(names).strip()
 
 
 def load_ipython_extension(shell: "InteractiveShell") -> None:
-    """Gives a notebook cells that begin with `%%prose`: of the page they show what they say, and not how."""
+    """Gives a notebook the two kinds of cells: of both the page shows what they say, and not how."""
 
     from IPython.display import Markdown, display
 
     def prose(line: str, cell: str) -> None:
         display(Markdown(filled(cell, shell.user_ns)))
 
-    shell.register_magic_function(prose, "cell")
+    def caption(line: str, cell: str) -> None:
+        display(shell.ev(line).under(" ".join(filled(cell, shell.user_ns).split())))
+
+    for magic in (prose, caption):
+        shell.register_magic_function(magic, "cell")

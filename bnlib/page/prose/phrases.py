@@ -1,14 +1,14 @@
-"""Phrases that several sentences share: arms, rates, amounts, where an outcome differs, how many runs failed."""
+"""Phrases that several sentences share: arms, rates, where an outcome differs, how many runs failed."""
 
 from collections.abc import Mapping, Sequence
 
-from bnlib.analysis.results import Contrast, Results
+from bnlib.analysis.results import Results
 from bnlib.analysis.statistics import Interval
 from bnlib.experiment.config import rate_name
 from bnlib.experiment.study import Arm, Study
-from bnlib.page.words import CONSTANT, in_full, listing, plural
+from bnlib.page.words import listing, plural
 
-DEFINED = f"failed, that is, {CONSTANT}"  # said where a place first speaks of it
+NO_OTHER = "no different that could be seen"
 
 
 def is_pair(study: Study) -> bool:
@@ -22,11 +22,6 @@ def noun(arm: Arm) -> str:
     return f"going {arm.label}" if arm.label.startswith("without ") else arm.label.removeprefix("with ")
 
 
-def compared(study: Study, text: str) -> str:
-    """`text` as the beginning of a sentence on differences, which says what arms are held against where they are no pair."""
-    return capital(text) if is_pair(study) else f"Compared with runs {study.arms[0].label}, {text}"
-
-
 def capital(text: str) -> str:
     """The text with a capital first."""
     return text[:1].upper() + text[1:]
@@ -37,22 +32,17 @@ def at(rates: Sequence[float]) -> str:
     return listing([rate_name(rate) for rate in rates])
 
 
-def adjusted(study: Study) -> str:
-    """Over what p values are adjusted."""
-    return "rates" if len(study.arms) == 2 else "arms and rates"
-
-
 def where(
-    results: Results, outcome: str, lower: str, higher: str, neither: str = "not told apart", *, named: bool = True
+    results: Results, outcome: str, lower: str, higher: str, neither: str = NO_OTHER, *, named: bool = True
 ) -> str:
-    """Where an outcome is lower and where higher: `lower with batch norm at 0.001, not told apart at 0.01`.
+    """Where an outcome is lower and where higher: `lower with batch norm at 0.001, no different that could be seen at 0.01`.
 
-    Where they are no pair each is named first: `with batch norm lower at 0.001; with group norm not told apart at 0.001`.
+    Where they are no pair each is named first: `with batch norm lower at 0.001; with group norm ...`.
 
     Args:
         lower: what an arm is where its outcome lies below the reference's.
         higher: where above.
-        neither: where they are not told apart.
+        neither: where no difference could be seen.
         named: whether a pair's arm is named.
     """
     if is_pair(results.study):
@@ -62,7 +52,7 @@ def where(
     return by_text({arm.label: of_arm(results, outcome, arm.name, lower, higher, neither) for arm in results.others})
 
 
-def of_arm(results: Results, outcome: str, arm: str, lower: str, higher: str, neither: str = "not told apart") -> str:
+def of_arm(results: Results, outcome: str, arm: str, lower: str, higher: str, neither: str = NO_OTHER) -> str:
     """Where one arm's outcome is `lower` than the reference's, where `higher`, and where `neither`."""
     rates = {-1: [], 1: [], 0: [], None: []}
     for c in results.find(outcome, arm):
@@ -85,15 +75,6 @@ def by_text(told: Mapping[str, str]) -> str:
     return "; ".join(f"{listing(arms)} {text}" for text, arms in labels.items())
 
 
-def by_sign(found: Mapping[str, Contrast], lower: str, higher: str, neither: str, absent: str) -> str:
-    """Contrasts in full, by name, grouped: `was lower at 0.001 (...), and was not told apart at 0.005 (...)`."""
-    phrases = {-1: lower, 1: higher, 0: neither, None: absent}
-    told = {phrase: [] for phrase in phrases.values()}
-    for name, c in found.items():
-        told[phrases[c.sign if c.n else None]].append(f"{name} ({in_full(c)})")
-    return ", and ".join(f"{phrase} {listing(items)}" for phrase, items in told.items() if items)
-
-
 def count(share: Interval, noun: str = "") -> str:
     """A share as counts: `2 of 8`, or of a noun `2 of 8 runs`."""
     return f"{round(share.estimate * share.n) if share.n else 0} of {plural(share.n, noun) if noun else share.n}"
@@ -110,8 +91,3 @@ def failures(results: Results, rate: float | None = None, arms: Sequence[Arm] = 
     told = [f"{count(results.failed(first.name, rate), 'run')} {first.label}"]
     told += [f"{count(results.failed(arm.name, rate))} {'with it' if pair else arm.label}" for arm in others]
     return listing(told)
-
-
-def failing(results: Results) -> list[float]:
-    """The rates at which runs failed."""
-    return sorted(results.runs.learning_rate[results.runs.failed].unique())

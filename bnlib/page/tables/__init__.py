@@ -1,6 +1,7 @@
 """The tables: one function each."""
 
 from bnlib.page.tables.arms import across, best_rates, comparison, cost, facts, machines, networks, splits
+from bnlib.page.tables.article import glance, summary
 from bnlib.page.tables.evidence import claims, gaps, parts, reached, steadiness, tests
 from bnlib.page.tables.inside import first_steps, gains, left, ratios, survival, usable
 from bnlib.page.tables.studies import effects, first_losses, rates, replayed, replayed_test
@@ -18,6 +19,7 @@ __all__ = [
     "first_losses",
     "first_steps",
     "gains",
+    "glance",
     "gaps",
     "left",
     "machines",
@@ -30,6 +32,7 @@ __all__ = [
     "replayed_test",
     "splits",
     "steadiness",
+    "summary",
     "survival",
     "tests",
     "usable",

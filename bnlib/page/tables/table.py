@@ -20,6 +20,10 @@ class Table(NamedTuple):
     columns: list[str]
     rows: list[list[str]]
 
+    def under(self, caption: str) -> "Table":
+        """The same with another caption."""
+        return self._replace(caption=caption)
+
     def __repr__(self) -> str:
         return f"Table: {self.caption}"
 
