@@ -83,7 +83,7 @@ def looks(study: Study) -> dict[str, Look]:
     return {arm.name: Look(arm.label, *LOOKS[places[arm.name]]) for arm in study.arms}
 
 
-def axes(width: float = 3.7, height: float = 2.9) -> Axes:
+def axes(width: float = 3.4, height: float = 2.7) -> Axes:
     """Empty axes of a figure of their own, in inches; apart from pyplot, so that nothing shows itself twice."""
     with isolated(STYLE):
         return Figure(figsize=(width, height), layout="constrained").add_subplot()

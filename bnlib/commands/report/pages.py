@@ -31,7 +31,8 @@ def render(executed: Sequence[Path], studies: Sequence[Study], results: Path, re
     Raises:
         UserError: a notebook does not become a page.
     """
-    pages = [Page("index.html", "Report"), *(Page(study.page, study.title) for study in studies), Page("evidence.html", "Evidence")]
+    between = [Page(study.page, study.title) for study in studies]
+    pages = [Page("index.html", "Report"), *between, Page("evidence.html", "Evidence")]
     contents: dict[Path, str | bytes] = {}
     for page, path in zip(pages, executed, strict=True):
         contents[report / page.href] = _rendered(path, page, pages, hangs_on)

@@ -189,7 +189,8 @@ class Report:
         from bnlib.commands.report import pages
 
         its = [each[0] for each in studies.by_page(self.studies)]
-        executed = [self.executed / f"{name}.ipynb" for name in (READING[0], *(Path(study.page).stem for study in its), *READING[1:])]
+        names = (READING[0], *(Path(study.page).stem for study in its), *READING[1:])
+        executed = [self.executed / f"{name}.ipynb" for name in names]
         template = files.visible(PACKAGE / "page/template", "*")
         common = self.common | {
             "template": stamps.sources(

@@ -52,7 +52,8 @@ def curves(results: Results, epochs: pd.DataFrame, column: str, learning_rate: f
         middle = runs.loc[:, ~lost[arm].reindex(runs.columns).fillna(True).astype(bool)].median(axis=1)
         drawn = {"color": look.color, "linestyle": look.linestyle}
         dot = look.marker if len(runs) == 1 or len(arms) > 2 else None  # a single epoch makes no line
-        ax.plot(runs.index, runs, color=look.color, linewidth=0.7, alpha=0.6 if len(arms) == 2 else 0.3, marker="." if dot else None)
+        thin = {"linewidth": 0.7, "alpha": 0.6 if len(arms) == 2 else 0.3, "marker": "." if dot else None}
+        ax.plot(runs.index, runs, color=look.color, **thin)
         ax.plot(middle.index, middle, **drawn, linewidth=2, marker=dot, markersize=5)
         if middle.notna().any():
             ends[arm] = float(middle.dropna().iloc[-1])

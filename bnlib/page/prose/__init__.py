@@ -1,8 +1,8 @@
 """Sentences with numbers: Markdown that is filled in from what a notebook has, by Jinja2.
 
-`%load_ext bnlib.page.prose` gives a notebook two kinds of cells. One that begins with `%%prose` says what it holds; one that begins
-with `%%caption`, followed by an expression, shows the figure or table that this is, under what the cell holds. What is said in
-several places stands in `page/template/prose`, which either kind can include.
+`%load_ext bnlib.page.prose` gives a notebook two kinds of cells. One that begins with `%%prose` says what it holds; one that
+begins with `%%caption` and a name shows the figure or table of that name, with what the cell holds as its caption. What is
+said in several places stands in `page/template/prose`, which either kind can include.
 """
 
 from functools import cache

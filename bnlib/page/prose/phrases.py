@@ -32,9 +32,7 @@ def at(rates: Sequence[float]) -> str:
     return listing([rate_name(rate) for rate in rates])
 
 
-def where(
-    results: Results, outcome: str, lower: str, higher: str, neither: str = NO_OTHER, *, named: bool = True
-) -> str:
+def where(results: Results, outcome: str, lower: str, higher: str, neither: str = NO_OTHER, *, named: bool = True) -> str:
     """Where an outcome is lower and where higher: `lower with batch norm at 0.001, no different that could be seen at 0.01`.
 
     Where they are no pair each is named first: `with batch norm lower at 0.001; with group norm ...`.

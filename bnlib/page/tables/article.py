@@ -11,7 +11,7 @@ from bnlib.page.words import short
 
 # What a verdict looks like in a cell, and what it is called in few words.
 MARKS = {"supported": "✓", "contradicted": "✗", "not shown by these data": "?", "not tested": "–"}
-SHORT = {"supported": "supported", "contradicted": "contradicted", "not shown by these data": "not shown", "not tested": "not tested"}
+SHORT = {verdict: verdict.removesuffix(" by these data") for verdict in MARKS}
 OUTCOME, SPEED = "test_accuracy_last", "train_loss_first"
 
 
@@ -41,6 +41,7 @@ def summary(results: Results) -> Table:
                 number = OUTCOMES[c.outcome].number
                 row.append(f"{number(c.reference_median)} · {number(c.median)}")
             rows.append([*row, interval(OUTCOMES[OUTCOME], accuracy.difference, signed=True)])
-    both = " · ".join(short(study)[name] for name in (reference, study.arms[1].name)) if len(study.arms) == 2 else "reference · arm"
+    pair = len(study.arms) == 2
+    both = " · ".join(short(study)[name] for name in (reference, study.arms[1].name)) if pair else "reference · arm"
     named = ["learning rate", f"failed, {both}", "loss of epoch 1", "test accuracy, %", "difference, points"]
     return Table("rates", "", named, rows)
