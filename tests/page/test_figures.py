@@ -51,13 +51,13 @@ def all_figures(records):
     results = results_of(records)
     study, rate = results.study, results.rates[0]
     return {
-        "curves": figures.curves(study, study.of(records), "train_loss", rate, ax=figures.axes()),
-        "survival": figures.survival(results, "epochs_until_0.98", rate, ax=figures.axes(2.4, 2)),
-        "differences": figures.differences(results, "test_accuracy_last", ax=figures.axes()),
-        "across_rates": figures.across_rates(results, "test_accuracy_last", ax=figures.axes()),
-        "range_loss": figures.range_loss(results, ax=figures.axes(2.6, 2.4)),
-        "range_accuracy": figures.range_accuracy(results, ax=figures.axes(2.6, 2.4)),
-        "range_failed": figures.range_failed(results, ax=figures.axes(2.6, 2.4)),
+        "curves": figures.curves(results, study.of(records), "train_loss", rate, ax=figures.axes()),
+        "curves of accuracy": figures.curves(results, study.of(records), "test_accuracy", rate, ax=figures.axes()),
+        "survival": figures.survival(results, "epochs_until_0.98", rate, ax=figures.axes(3.4, 2.2)),
+        "error": figures.error(results, ax=figures.axes(7.2, 3.7), marked=results.rates),
+        "narrow": figures.error(results, ax=figures.axes(3.4, 3.7)),
+        "loss": figures.error(results, ax=figures.axes(), name="train_loss_last"),
+        "failed": figures.failed(results, ax=figures.axes()),
         "examples": figures.examples(*images(), "digits", ax=figures.axes()),
     }
 
@@ -90,88 +90,17 @@ def test_every_figure_names_every_arm_and_cuts_no_letter(two_rates, more):
             assert label in ax.alt, name
         ax.figure.draw_without_rendering()
         legend = [text for legend in ax.figure.legends for text in legend.get_texts()]
-        assert len(ax.texts or legend) == len(more) + 2 - (name == "differences"), name
+        named = {text.get_text() for text in (*ax.texts, *legend)}
+        assert {"group norm", "batch norm"} <= {label.replace("\n", " ").removeprefix("with ") for label in named}, name
         for text in (*ax.texts, *legend, ax.xaxis.label, ax.yaxis.label):
             box, whole = text.get_window_extent(), ax.figure.bbox
             assert box.x0 >= whole.x0, (name, text)
             assert box.x1 <= whole.x1, (name, text)
 
 
-@pytest.mark.parametrize("accuracies", [(0.924, 0.934), (0.91, 0.926), (1.0, 1.0), (0.1, 0.999)])
-def test_accuracy_axis_always_has_ticks(accuracies, epochs):
-    values = epochs.assign(test_accuracy=epochs.norm.map(dict(zip(("none", "batch"), accuracies, strict=True))))
-    study = results_of(epochs).study
-    ax = figures.curves(study, study.of(values), "test_accuracy", 0.001, ax=figures.axes())
-    low, high = sorted(ax.get_ylim())
-    assert len([tick for tick in ax.get_yticks() if low <= tick <= high]) >= 2
-
-
-def test_curves_draw_each_seed_its_mean_and_band(epochs):
-    ax = all_figures(epochs)["curves"]
-    assert len(ax.lines) == 2 * (3 + 1)
-    assert len(ax.collections) == 2
-    assert ax.get_yscale() == "log"
-    means = [line.get_ydata() for line in ax.lines if line.get_linewidth() == 2]
-    np.testing.assert_allclose(means, [[0.4, 0.2], [0.3, 0.1]])
-    assert "in nats by epoch at learning rate 0.001, means over 3 seeds: without batch norm from 0.4000 to 0.2000" in ax.alt
-
-
-def test_curves_of_four_arms_have_a_mean_each(epochs):
-    ax = all_figures(with_arms(epochs, "group", "layer"))["curves"]
-    means = [line.get_ydata() for line in ax.lines if line.get_linewidth() == 2]
-    np.testing.assert_allclose(means, [[0.4, 0.2], [0.3, 0.1], [0.33, 0.11], [0.363, 0.121]])
-    assert "without a norm from 0.4000 to 0.2000; with batch norm" in ax.alt
-
-
-def test_curves_of_a_rate_without_records_are_refused(epochs):
-    study = results_of(epochs).study
-    with pytest.raises(ValueError, match=r"no records at learning rate 0\.5"):
-        figures.curves(study, study.of(epochs), "train_loss", 0.5, ax=figures.axes())
-
-
-def test_arms_have_their_colour_line_and_marker_everywhere(two_rates):
-    ax = all_figures(two_rates)["across_rates"]
-    drawn = {
-        (line.get_color(), line.get_linestyle())
-        for line in ax.lines
-        if len(line.get_xdata()) == 2 and line.get_marker() in "os"
-    }
-    assert drawn >= {("#0173B2", "--"), ("#DE8F05", "-")}
-
-
-def test_differences_show_every_pair(epochs):
-    ax = figures.differences(results_of(epochs), "train_loss_first", ax=figures.axes())
-    (pairs,) = (line for line in ax.lines if line.get_fillstyle() == "none")
-    np.testing.assert_allclose(pairs.get_xdata(), [-0.1, -0.09, -0.11])
-    np.testing.assert_allclose(pairs.get_ydata(), 0.22)
-    assert "with minus without batch norm, with 95% intervals: at 0.001 −0.1000 nats [−0.1248, −0.0752]." in ax.alt
-    assert ax.get_xlabel() == "training loss of epoch 1,\nwith − without (nats)"
-
-
-def test_differences_of_several_arms_lie_side_by_side_in_their_colours(epochs):
-    ax = figures.differences(results_of(with_arms(epochs, "group", "layer")), "train_loss_first", ax=figures.axes())
-    squares = [line for line in ax.lines if line.get_markersize() == 5 and line.get_fillstyle() == "full"]
-    assert [line.get_color() for line in squares] == ["#DE8F05", "#029E73", "#CC78BC"]
-    np.testing.assert_allclose([line.get_xdata()[0] for line in squares], [-0.1, -0.07, -0.037])
-    heights = [line.get_ydata()[0] for line in squares]
-    assert -0.5 < heights[0] < heights[1] == 0 < heights[2] < 0.5  # within the band of the one rate
-    assert "at 0.001 with group norm −0.0700 nats" in ax.alt
-
-
-def test_differences_say_how_many_pairs_were_left(diverged_epochs):
-    (told,) = {figures.differences(results_of(diverged_epochs), "test_accuracy_last", ax=figures.axes()).alt}
-    assert "at 1000 +75.00 percentage points, from the 1 of 2 pairs that stayed finite." in told
-
-
-def test_threshold_is_that_of_one_pair_far_from_the_others(epochs):
-    assert figures.threshold(results_of(epochs), "train_loss_first") is None
-    one = (epochs.norm == "none") & (epochs.seed == 0) & (epochs.epoch == 1)
-    assert figures.threshold(results_of(epochs.assign(train_loss=epochs.train_loss.mask(one, 9))), "train_loss_first") == 1
-
-
 def test_picture_embeds_its_panels_with_their_descriptions(epochs):
     ax = all_figures(epochs)["curves"]
-    html = figures.Picture("name", "A <caption>.", ax, ax)._repr_html_()
+    html = figures.Picture("name", ax, ax).under("A <caption>.")._repr_html_()
     assert html.count("<img alt=") == 2
     assert 'id="fig-name"' in html
     assert "A &lt;caption&gt;." in html
@@ -198,15 +127,6 @@ def test_survival_curve_says_how_many_got_there():
     assert ax.get_lines()[0].get_ydata()[-1] == 0.5
 
 
-def test_range_figures_give_each_rate_of_each_arm(span):
-    loss, accuracy, failed = (
-        draw(results_of(span), ax=figures.axes()) for draw in (figures.range_loss, figures.range_accuracy, figures.range_failed)
-    )
-    assert "0.001: 0.1000, 0.01: 0.3000, 1: 2.3000" in loss.alt
-    assert "without batch norm 0.001: 98.00, 0.01: 96.00, 1: 10.00" in accuracy.alt
-    assert "without batch norm 0.001: 0%, 0.01: 0%, 1: 100%" in failed.alt
-
-
 @pytest.mark.parametrize("arm", ["none", "batch"])
 def test_chain_draws_published_points_and_fresh_starts(arm):
     fresh = make_epochs({(arm, 0.005): {0: [(0.3, 0.9)] * 10}})
@@ -222,3 +142,64 @@ def test_chain_needs_no_fresh_starts():
     ax = figures.chain(chain(), None, "batch", REPLAY, ax=figures.axes())
     assert [line for line in ax.get_lines() if line.get_linestyle() == ":"] == []
     assert ax.get_title() == "with batch norm"
+
+
+def medians(ax) -> list[list[float]]:
+    return [list(line.get_ydata()) for line in ax.lines if line.get_linewidth() == 2]
+
+
+def failing(lost: int) -> pd.DataFrame:
+    """Three seeds at two rates, of which `lost` failed at 0.01 without batch norm; errors of 1, 2 and 3% else."""
+    cells = {
+        (norm, rate): {seed: [(0.1 * (seed + 1), 0.99 - 0.01 * seed)] for seed in range(3)}
+        for norm in ("none", "batch")
+        for rate in (0.001, 0.01)
+    }
+    for seed in range(lost):
+        cells["none", 0.01][seed] = [(2.3, 0.1)]
+    return make_epochs(cells)
+
+
+def test_runs_that_failed_are_counted_and_in_no_median():
+    ax = figures.error(results_of(failing(lost=2)), figures.axes())
+    np.testing.assert_allclose(medians(ax), [[2, 3], [2, 2]])  # the one that learned has 3%
+    marks = [line for line in ax.lines if line.get_fillstyle() == "none"]
+    assert [len(line.get_xdata()) for line in marks] == [3, 1, 3, 3]
+    counts = [text.get_text() for text in ax.texts]
+    assert counts[:6] == ["with", "0", "0", "without", "0", "2"]
+    assert ax.get_title(loc="left") == "runs that failed, of 3 at each rate"
+    assert "0.01: 3 (2 runs failed)" in ax.alt
+
+
+def test_line_of_an_arm_that_learns_at_no_further_rate_is_named_where_it_ends():
+    ax = figures.error(results_of(failing(lost=3)), figures.axes())
+    named = {text.get_text(): text.xy for text in ax.texts if "batch norm" in text.get_text()}
+    assert named["without\nbatch norm"] == pytest.approx((0.001, 2))
+    assert "0.01: none learned (3 runs failed)" in ax.alt
+
+
+def test_error_of_a_faultless_run_is_half_an_image():
+    cells = {(norm, 0.001): {0: [(0.1, 1.0)]} for norm in ("none", "batch")}
+    ax = figures.error(results_of(make_epochs(cells)), figures.axes())
+    np.testing.assert_allclose(medians(ax), [[0.005], [0.005]])  # of 10,000 images
+
+
+def test_curves_are_the_runs_and_the_median_of_those_that_learned():
+    results = results_of(failing(lost=1))
+    records = results.study.of(failing(lost=1))
+    ax = figures.curves(results, records, "train_loss", 0.01, figures.axes())
+    assert len(ax.lines) == 2 * (3 + 1)
+    np.testing.assert_allclose(medians(ax), [[0.25], [0.2]])
+    error = figures.curves(results, records, "test_accuracy", 0.001, figures.axes())
+    np.testing.assert_allclose(medians(error), [[2], [2]])
+    assert (error.get_yscale(), error.get_ylabel()) == ("log", "test error, %")
+
+
+def test_curves_of_a_rate_without_records_are_refused(epochs):
+    with pytest.raises(ValueError, match=r"no records at learning rate 0\.5"):
+        figures.curves(results_of(epochs), epochs, "train_loss", 0.5, ax=figures.axes())
+
+
+def test_shares_of_failed_runs_are_given_for_each_rate_of_each_arm():
+    ax = figures.failed(results_of(failing(lost=3)), figures.axes())
+    assert "without batch norm 0.001: 0%, 0.01: 100%; with batch norm 0.001: 0%, 0.01: 0%" in ax.alt

@@ -2,7 +2,6 @@ import xml.etree.ElementTree as ET
 from itertools import pairwise
 
 import matplotlib as mpl
-import numpy as np
 import pytest
 
 from bnlib.experiment.study import Study
@@ -82,16 +81,6 @@ def test_legend_is_for_more_than_two_arms_and_takes_no_room_from_the_axes():
     assert many > 0.9 * few
 
 
-def test_ticks_beyond_the_threshold_leave_room_for_their_letters():
-    ax = style.axes(2, 2)
-    ax.plot([-90, 90], [0, 1])
-    style.spread(ax, 1.0)
-    ax.figure.draw_without_rendering()
-    boxes = [label.get_window_extent() for label in ax.get_xticklabels()]
-    assert len(boxes) >= 3
-    assert all(right.x0 > left.x1 for left, right in pairwise(boxes))
-
-
 def test_ink_follows_the_theme():
     ax = style.axes()
     ax.plot([0, 1], [0, 1], color=style.INK)
@@ -105,17 +94,11 @@ def test_ink_follows_the_theme():
 def test_figures_are_the_same_whatever_a_reader_has_set(epochs):
     def drawn():
         results = results_of(epochs)
-        panels = figures.curves(results.study, results.study.of(epochs), "train_loss", 0.001, figures.axes())
-        return [style.svg(panels), style.svg(figures.differences(results, "train_loss_first", figures.axes()))]
+        panels = figures.curves(results, results.study.of(epochs), "train_loss", 0.001, figures.axes())
+        return [style.svg(panels), style.svg(figures.error(results, figures.axes()))]
 
     plain = drawn()
     rc = {"lines.linewidth": 9, "font.size": 20, "savefig.bbox": "tight", "axes.facecolor": "red", "lines.markersize": 20}
     with mpl.rc_context(rc):
         assert drawn() == plain
         assert mpl.rcParams["lines.linewidth"] == 9  # and what the reader has set is as it was
-
-
-def test_one_pair_far_from_the_others_turns_the_axis_logarithmic():
-    assert style.far_pairs(np.array([0.02, 0.03, 0.04, 90.0])) == pytest.approx(0.1)
-    assert style.far_pairs(np.array([0.02, 0.03, 0.04])) is None
-    assert style.far_pairs(np.array([0.0, np.nan])) is None

@@ -15,7 +15,7 @@ from bnlib.page.figures.picture import describe
 from bnlib.page.style import INK, Look, isolated, label_lines, legend, looks, side_by_side
 from bnlib.page.words import plural, short
 
-ROW = 0.09  # of the height of axes: a row of counts above them
+ROW = 13  # points: the height of a row of counts above axes
 
 
 @isolated()
@@ -38,7 +38,7 @@ def error(results: Results, ax: Axes, marked: Sequence[float] = (), name: str = 
         middle = pd.Series({rate: its.median() for rate, its in values.items()})
         ax.plot(results.rates, middle, color=look.color, linestyle=look.linestyle, linewidth=2)
         if middle.notna().any():
-            ends[arm] = float(middle.dropna().iloc[-1])
+            ends[arm] = float(middle.dropna().index[-1]), float(middle.dropna().iloc[-1])
         told.append(f"{look.label} {_listed(results, arm, middle)}")
     ax.set_yscale("log")
     steps_of_log(ax)
@@ -47,7 +47,7 @@ def error(results: Results, ax: Axes, marked: Sequence[float] = (), name: str = 
     ax.set_ylabel(f"{title}, {unit}")
     rate_axis(ax, results.rates)
     _count_failed(results, arms, ax)
-    label_lines(ax, ends, arms)
+    _name_lines(ends, arms, results.rates, ax)
     return describe(ax, f"Median {title} in {unit} of the runs that learned, by learning rate: {'; '.join(told)}.")
 
 
@@ -75,16 +75,30 @@ def _listed(results: Results, arm: str, middle: pd.Series) -> str:
 
 def _count_failed(results: Results, arms: dict[str, Look], ax: Axes) -> None:
     """Rows of counts above the axes: the failed runs of each arm at each rate."""
-    named = short(results.study)
-    at = {"xycoords": ("data", "axes fraction"), "va": "center", "fontsize": 9, "color": INK, "annotation_clip": False}
-    rows = {arm: 1.04 + ROW * (len(arms) - place - 0.5) for place, arm in enumerate(arms)}
-    for arm, y in rows.items():
-        ax.annotate(f"{named[arm]}  ", (0, y), **at | {"xycoords": "axes fraction", "ha": "right"})
+    ax.figure.set_figheight(ax.figure.get_figheight() + ROW * (len(arms) - 2) / 72)
+    named, count = short(results.study), {"textcoords": "offset points", "color": INK, "annotation_clip": False}
+    for place, arm in enumerate(reversed(arms)):
+        above = 5 + ROW * place
+        where = {"xycoords": "axes fraction", "xytext": (-6, above), "ha": "right"}
+        ax.annotate(named[arm], (0, 1), **count | where)
         for rate in results.rates:
             lost = results.failures.get((arm, rate), 0)
-            ax.annotate(f"{lost}" if lost else "·", (rate, y), ha="center", weight="bold" if lost else "normal", **at)
+            where = {"xycoords": ("data", "axes fraction"), "xytext": (0, above), "ha": "center"}
+            ax.annotate(f"{lost}", (rate, 1), weight="bold" if lost else "normal", **count | where)
     title = f"runs that failed, of {results.study.seeds} at each rate"
-    ax.annotate(title, (0, 1.04 + ROW * (len(arms) + 0.5)), **at | {"xycoords": "axes fraction", "ha": "left"})
+    ax.set_title(title, loc="left", pad=5 + ROW * len(arms), fontsize=9)
+
+
+def _name_lines(ends: dict[str, tuple[float, float]], arms: dict[str, Look], rates: Sequence[float], ax: Axes) -> None:
+    """Names each of two lines at its end: beside the axes, or of one that ends earlier (rate, value) above its last point."""
+    if len(arms) > 2:
+        legend(ax, arms)
+        return
+    early = {arm: end for arm, end in ends.items() if end[0] < max(rates)}
+    label_lines(ax, {arm: value for arm, (_, value) in ends.items() if arm not in early}, arms)
+    for arm, end in early.items():
+        text = arms[arm].label.replace(" ", "\n", 1)
+        ax.annotate(text, end, (0, 20), textcoords="offset points", ha="center", va="bottom", color=INK, fontsize=9)
 
 
 def steps_of_log(ax: Axes) -> None:
