@@ -73,8 +73,8 @@ class Part:
 class Claim:
     """A claim of the original in our words, and how it is judged.
 
-    All of its parts have to hold, so that each supports it with its own p; the opposite of any contradicts it, with p adjusted over
-    all of them. `original/claims.toml` says why.
+    All of its parts have to hold, so that each supports it with its own p; the opposite of any contradicts it, with p adjusted
+    over all of them. `original/claims.toml` says why.
     """
 
     number: str

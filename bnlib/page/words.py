@@ -66,10 +66,10 @@ def in_full(contrast: "Contrast") -> str:
     """The same as `amount`, with the pairs it comes from if these are not all, and why it has no interval."""
     d, outcome = contrast.difference, OUTCOMES[contrast.outcome]
     if not d.n:
-        return "no pair in which both arms stayed finite"
+        return "no pair in which neither run failed"
     if d.flat:
         told = f"{outcome.number(d.estimate, signed=True)} {outcome.difference_unit}"
         return f"{told} in each of {d.n} pairs, with no spread to judge it by"
-    if d.n < contrast.pairs and contrast.is_of_all_pairs:  # else the sentence says it
-        return f"{amount(contrast)}, from the {d.n} of {contrast.pairs} pairs that stayed finite"
+    if d.n < contrast.pairs:
+        return f"{amount(contrast)}, from the {d.n} of {contrast.pairs} pairs in which neither run failed"
     return amount(contrast) + ("" if d.bounded else ", from one pair")

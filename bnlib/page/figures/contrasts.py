@@ -58,21 +58,21 @@ def threshold(results: Results, outcome_name: str) -> float | None:
 
 @isolated()
 def across_rates(results: Results, outcome_name: str, ax: Axes) -> Axes:
-    """An outcome against the learning rate: each arm's mean with its 95% interval, and every seed as a small point."""
+    """An outcome against the learning rate: each arm's median with the range, and every run that learned as a small point."""
     outcome, arms, where = OUTCOMES[outcome_name], looks(results.study), np.array(results.rates)
     title, scale, read = outcome.title(results.study.epochs), outcome.scale, lack if outcome.is_share else np.asarray
     told, seen, ends = [], [], {}
     for place, (arm, look) in enumerate(arms.items()):
         x = where * (1 + 0.03 * (2 * place - len(arms) + 1))  # side by side, so that no arm hides another
-        means = [results.mean(outcome_name, arm, rate) for rate in where]
-        middle = np.array([m.estimate for m in means]) * scale
-        for at, m, rate in zip(x, means, where, strict=True):
-            points = read(results.values(outcome_name, rate)[arm].dropna() * scale)
+        spreads = [results.spread(outcome_name, arm, rate) for rate in where]
+        middle = np.array([its.median for its in spreads]) * scale
+        for at, its, rate in zip(x, spreads, where, strict=True):
+            points = read(results.learned(outcome_name, rate)[arm].dropna() * scale)
             ax.plot(np.full(len(points), at), points, look.marker, color=look.color, fillstyle="none", markersize=4, alpha=0.7)
-            ax.plot([at, at], read([m.low * scale, m.high * scale]), color=look.color, linewidth=2)
+            ax.plot([at, at], read([its.least * scale, its.most * scale]), color=look.color, linewidth=2)
             seen.append(points)
         ax.plot(x, read(middle), color=look.color, linestyle=look.linestyle, marker=look.marker, linewidth=1.5, markersize=6)
-        values = ", ".join(f"{rate_name(r)}: {outcome.number(m.estimate)}" for r, m in zip(where, means, strict=True))
+        values = ", ".join(f"{rate_name(r)}: {outcome.number(its.median)}" for r, its in zip(where, spreads, strict=True))
         told.append(f"{look.label} {values}")
         if np.isfinite(middle[-1]):
             ends[arm] = float(read(middle[-1]))
@@ -84,4 +84,4 @@ def across_rates(results: Results, outcome_name: str, ax: Axes) -> Axes:
     ax.set_xticklabels([rate_name(rate) for rate in where])
     ax.set(xlabel="learning rate", ylabel=f"{title}, {outcome.unit}")
     label_lines(ax, ends, arms)
-    return describe(ax, f"Mean {title} in {outcome.unit} by learning rate: {'; '.join(told)}.")
+    return describe(ax, f"Median {title} in {outcome.unit} by learning rate: {'; '.join(told)}.")

@@ -17,14 +17,17 @@ from bnlib.page.style import isolated, label_lines, lack, legend, limits, looks
 
 @isolated()
 def range_loss(results: Results, ax: Axes) -> Axes:
-    """Training loss of the last epoch against the learning rate: each run a point, each arm's mean a line."""
-    loss = results.runs.pivot(index=["arm", "seed"], columns="learning_rate", values="train_loss_last")
+    """Training loss of the last epoch against the learning rate: each run that learned a point, each arm's median a line."""
+    learned = results.runs[~results.runs.failed]
+    loss = learned.pivot(index=["arm", "seed"], columns="learning_rate", values="train_loss_last").reindex(
+        columns=results.rates
+    )
     return _over_rates(results, "train_loss_last", loss, ax)
 
 
 @isolated()
 def range_accuracy(results: Results, ax: Axes) -> Axes:
-    """Test accuracy after the last epoch against the learning rate; a diverged run is drawn at chance."""
+    """Test accuracy after the last epoch against the learning rate, of the runs that learned."""
     return _over_rates(results, "test_accuracy_last", thresholds.final_accuracy(results.runs), ax)
 
 
@@ -35,13 +38,13 @@ def _over_rates(results: Results, name: str, table: pd.DataFrame, ax: Axes) -> A
     apart = 0.06 if len(arms) > 2 else 0  # side by side
     for place, (arm, look) in enumerate(arms.items()):
         runs = table[table.index.get_level_values("arm") == arm] * outcome.scale
-        mean = runs.mean()
+        middle = runs.median()
         x = runs.columns * (1 + apart * (2 * place - len(arms) + 1))
         ax.plot(x, read(runs.T), look.marker, color=look.color, fillstyle="none", markersize=4, alpha=0.7)
-        ax.plot(runs.columns, read(mean), color=look.color, linestyle=look.linestyle, linewidth=1.5)
-        if mean.notna().any():
-            ends[arm] = float(read(mean.dropna().iloc[-1]))
-        values = ", ".join(f"{rate_name(rate)}: {outcome.number(value / outcome.scale)}" for rate, value in mean.items())
+        ax.plot(runs.columns, read(middle), color=look.color, linestyle=look.linestyle, linewidth=1.5)
+        if middle.notna().any():
+            ends[arm] = float(read(middle.dropna().iloc[-1]))
+        values = ", ".join(f"{rate_name(rate)}: {outcome.number(value / outcome.scale)}" for rate, value in middle.items())
         told.append(f"{look.label} {values}")
     limits(ax, read(table * outcome.scale).ravel(), outcome.is_share)
     _rate_axis(ax, results.rates)
@@ -49,7 +52,7 @@ def _over_rates(results: Results, name: str, table: pd.DataFrame, ax: Axes) -> A
     if len(arms) == 2:
         label_lines(ax, ends, arms)
     legend(ax, arms)
-    return describe(ax, f"Mean {title} by learning rate: {'; '.join(told)}.")
+    return describe(ax, f"Median {title} by learning rate: {'; '.join(told)}.")
 
 
 @isolated()

@@ -1,9 +1,10 @@
 """The answer, in sentences: what each arm buys and what it costs; nothing is said more strongly than its interval allows."""
 
 from collections.abc import Iterator, Sequence
+from typing import get_args
 
-from bnlib.analysis.claims import Claim
-from bnlib.analysis.results import FAILED, LEARNED, WITHIN, Contrast, Results
+from bnlib.analysis.claims import Claim, Verdict
+from bnlib.analysis.results import FAILED, WITHIN, Contrast, Results
 from bnlib.analysis.statistics import ALPHA
 from bnlib.experiment.config import DATASETS, rate_name
 from bnlib.experiment.outcomes import OUTCOMES, TABLE
@@ -71,14 +72,14 @@ def _in_short(results: Results, name: str, rate: float) -> str:
 
 
 def stability(results: Results, rate: float | None = None) -> str:
-    """Which runs failed, of all or of one rate, whether that may be chance, and how the pairs differ in which none did."""
+    """Which runs failed, of all or of one rate, and whether that may be chance."""
     rates = [found for found in failing(results) if rate in (None, found)]
     if not rates:
         runs = results.runs if rate is None else results.runs[results.runs.learning_rate == rate]
         return f"No run {DEFINED} (0 of {len(runs)})."
     told = [f"At {rate_name(r)}, {failures(results, r)} {'failed' if i else DEFINED}." for i, r in enumerate(rates)]
     for r in rates:
-        told += [_chance(results, r, several=len(rates) > 1), _without_failures(results, r)]
+        told.append(_chance(results, r, several=len(rates) > 1))
     return " ".join(filter(None, told))
 
 
@@ -93,19 +94,6 @@ def _chance(results: Results, rate: float, several: bool) -> str:
     labels = {arm.name: arm.label for arm in results.study.arms}
     arms = listing([f"{labels[c.arm]} (p {c.p:.2f})" for c in open_])
     return f"That the count{here} differs from that {results.study.arms[0].label} may be chance {arms}."
-
-
-def _without_failures(results: Results, rate: float) -> str:
-    """How test accuracy differs over the pairs in which neither run failed."""
-    found = [c for c in results.find(ACCURACY, rate=rate, kind=LEARNED) if c.difference.bounded]
-    if not found:
-        return ""
-    where = f"at {rate_name(rate)} in which neither run failed, test accuracy differed"
-    if is_pair(results.study):
-        return f"In the {plural(found[0].n, 'pair')} {where} by {in_full(found[0])}."
-    labels = {arm.name: arm.label for arm in results.study.arms}
-    by = listing([f"by {in_full(c)} {labels[c.arm]} ({plural(c.n, 'pair')})" for c in found])
-    return f"In the pairs {where} from that {results.study.arms[0].label} {by}."
 
 
 def lead(results: Results) -> str:
@@ -190,7 +178,7 @@ def across_rates(results: Results) -> str:
 
 def verdicts(claims: Sequence[Claim]) -> str:
     """Which claims came to which verdict, in one sentence."""
-    order = ("supported", "contradicted", "not shown by these data", "not tested")
+    order = get_args(Verdict)
     groups = {verdict: [claim for claim in claims if claim.verdict == verdict] for verdict in order}
     told = [
         f"{len(chosen)} {verdict} ({'; '.join(claim.name[0].lower() + claim.name[1:] for claim in chosen)})"

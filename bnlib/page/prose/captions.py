@@ -63,8 +63,8 @@ def across(results: Results) -> str:
     left, right = (OUTCOMES[name].title(results.study.epochs) for name in ACROSS)
     return (
         f"Left: {left}. Right: {right}, on a logarithmic axis of the error. Small points: "
-        f"single runs ({plural(results.study.seeds, 'seed')} at each rate); large points: means; bars: 95% intervals, cut "
-        f"off at the frame. {' '.join(_told_apart(results, name) for name in ACROSS)}"
+        f"single runs ({plural(results.study.seeds, 'seed')} at each rate); large points: medians of those that learned; bars: "
+        f"their range. {' '.join(_told_apart(results, name) for name in ACROSS)}"
     )
 
 
@@ -102,8 +102,8 @@ def rate_range(results: Results) -> str:
     marks = f"circles without and squares {study.arms[1].label}" if is_pair(study) else f"of {_arms(study)}"
     return (
         f"Left and middle: runs of {plural(study.epochs, 'epoch')} at {plural(len(results.rates), 'rate')}, "
-        f"{plural(study.seeds, 'seed')} each (points), and their means (lines); logarithmic axes, of the error for "
-        f"the accuracy. Right: the share of runs that failed, {marks}; bars: 95% Wilson intervals."
+        f"{plural(study.seeds, 'seed')} each (points, where they learned), and their medians (lines); logarithmic axes, of the "
+        f"error for the accuracy. Right: the share of runs that failed, {marks}; bars: 95% Wilson intervals."
     )
 
 

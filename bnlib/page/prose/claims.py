@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from bnlib.analysis.claims import ARM, REFERENCE, Claim, Part
 from bnlib.analysis.original import replay
-from bnlib.analysis.results import CHANGE, Results
+from bnlib.analysis.results import CELL, CHANGE, Results
 from bnlib.analysis.statistics import ALPHA, enough
 from bnlib.experiment.config import CHAIN, rate_name
 from bnlib.experiment.outcomes import OUTCOMES, SETTLED
@@ -23,12 +23,12 @@ def claim(claim: Claim, results: Results) -> str:
 
 def note(claim: Claim, results: Results) -> str:
     """What stands beside a claim's verdict; empty where there is nothing."""
-    rates = sorted({part.contrast.learning_rate for part in claim.parts})
+    rates = claim.rates
     tested = bool(claim.parts)
     match claim.name:
         case "Faster at every rate" if tested:
             return f"{_signs(results, 'train_accuracy_first')} The original prints test accuracies after the last epoch alone."
-        case "Stable at 0.005 and 0.01" if tested:
+        case "Smoother at 0.005 and 0.01" if tested:
             return f"{_failed(results, rates)} {_printed_fluctuation(rates)}"
         case "Higher test accuracy at every rate":
             printed = f"In the original, with one pair of networks, they differ {_printed_gaps()}."
@@ -97,7 +97,7 @@ def _out_of_reach(part: Part, results: Results) -> str:
     """That too many pairs are tied or failed for the exact test to show anything, where that is so."""
     c, others = part.contrast, len(results.others)
     family = (len(results.rates) - 1) * others if c.kind == CHANGE else results.study.family
-    if part.met or c.n == 0 or c.pairs < enough(family) or part.least_p < ALPHA:
+    if part.met or c.n == 0 or c.kind not in (CELL, CHANGE) or c.pairs < enough(family) or part.least_p < ALPHA:
         return ""
     return (
         f"In {part.text}, {part.unequal} of {c.pairs} pairs differ: p could not have come below {part.least_p:.3f}, "

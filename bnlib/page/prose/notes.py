@@ -121,9 +121,8 @@ def limits(results: Results) -> str:
     items = [
         f"One optimiser (Adam), one batch size, constant learning rates, {plural(study.epochs, 'epoch')}, and the "
         "[machines](#tab-machines) on which the runs were made. Nothing here speaks for other networks, data or optimisers.",
-        f"{plural(seeds, 'seed')} at each of {plural(len(results.rates), 'rate')}.{_few(study)} The intervals of each arm's "
-        "own mean are Student's t, and can reach values that cannot occur: a loss below zero, an accuracy above 100%.",
-        "Where a run failed, a mean over runs is of two kinds of runs and describes neither.",
+        f"{plural(seeds, 'seed')} at each of {plural(len(results.rates), 'rate')}.{_few(study)}",
+        "A run that failed is counted, and is in no mean.",
         "That the arms are not told apart does not show that they are equal.",
         f"p values are adjusted over the {adjusted(study)} of an outcome, not over outcomes: of the many that the page looks "
         "at, one may stand out by chance.",

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from bnlib.analysis.results import Contrast, Results
+from bnlib.analysis.results import CELL, Contrast, Results
 from bnlib.analysis.statistics import Interval
 from bnlib.experiment.config import rate_name
 from bnlib.experiment.study import Arm, Study
@@ -43,7 +43,14 @@ def adjusted(study: Study) -> str:
 
 
 def where(
-    results: Results, outcome: str, lower: str, higher: str, neither: str = "not told apart", *, named: bool = True
+    results: Results,
+    outcome: str,
+    lower: str,
+    higher: str,
+    neither: str = "not told apart",
+    *,
+    named: bool = True,
+    kind: str = CELL,
 ) -> str:
     """Where an outcome is lower and where higher: `lower with batch norm at 0.001, not told apart at 0.01`.
 
@@ -54,18 +61,21 @@ def where(
         higher: where above.
         neither: where they are not told apart.
         named: whether a pair's arm is named.
+        kind: of contrast.
     """
     if is_pair(results.study):
         (arm,) = results.others
         label = f" {arm.label}" if named else ""
-        return of_arm(results, outcome, arm.name, f"{lower}{label}", f"{higher}{label}", neither)
-    return by_text({arm.label: of_arm(results, outcome, arm.name, lower, higher, neither) for arm in results.others})
+        return of_arm(results, outcome, arm.name, f"{lower}{label}", f"{higher}{label}", neither, kind)
+    return by_text({arm.label: of_arm(results, outcome, arm.name, lower, higher, neither, kind) for arm in results.others})
 
 
-def of_arm(results: Results, outcome: str, arm: str, lower: str, higher: str, neither: str = "not told apart") -> str:
+def of_arm(
+    results: Results, outcome: str, arm: str, lower: str, higher: str, neither: str = "not told apart", kind: str = CELL
+) -> str:
     """Where one arm's outcome is `lower` than the reference's, where `higher`, and where `neither`."""
     rates = {-1: [], 1: [], 0: [], None: []}
-    for c in results.find(outcome, arm):
+    for c in results.find(outcome, arm, kind=kind):
         rates[c.sign if c.n else None].append(c.learning_rate)
     phrases = {-1: lower, 1: higher, 0: neither, None: "not to be compared"}
     return ", ".join(f"{told} at {at(rates[sign])}" for sign, told in phrases.items() if rates[sign])

@@ -21,7 +21,8 @@ def reach(results: Results) -> str:
     times = f" is {ratio} times as high {study.arms[1].label}" if pair else f", over that {study.arms[0].label}, is {ratio}"
     return (
         f"**In runs of {plural(study.epochs, 'epoch')} with {plural(study.seeds, 'seed')}, rates within {near:g} point of an "
-        f"arm's best mean test accuracy are {spans}; the largest such rate of a seed{times}. {_failed(results)}** "
+        f"arm's best median test accuracy, at which no run failed, are {spans}; the largest such rate of a seed{times}. "
+        f"{_failed(results)}** "
         f"{_means(results)}, each arm and seed held to its own best; {_elsewhere(results)}.{_steps(grid, pair)} "
         f"A run is counted as failed that {CONSTANT}."
     )
@@ -79,5 +80,7 @@ def _steps(grid: Sequence[float], pair: bool) -> str:
 
 def _span(rates: Sequence[float], grid: Sequence[float]) -> str:
     """`0.001 to 0.1`, or each rate by name where one between them is not among them."""
+    if not rates:
+        return "none"
     between = [rate for rate in grid if rates[0] <= rate <= rates[-1]]
     return f"{rate_name(rates[0])} to {rate_name(rates[-1])}" if between == rates and len(rates) > 1 else at(rates)

@@ -5,7 +5,7 @@ import pandas as pd
 from bnlib.analysis import benchmark as bench
 from bnlib.analysis.benchmark import Benchmark
 from bnlib.analysis.original import replay
-from bnlib.analysis.results import MARGIN, OWN, Results
+from bnlib.analysis.results import MARGIN, OWN, RANK, Results
 from bnlib.analysis.statistics import ALPHA
 from bnlib.experiment.config import CHAIN, rate_name
 from bnlib.experiment.outcomes import OUTCOMES, SETTLED, THRESHOLDS
@@ -69,7 +69,7 @@ def sure(results: Results) -> str:
     told = compared(study, f"{OUTCOMES['train_loss_last'].title(study.epochs)} is {loss}")
     return (
         f"**{told}.** Equality within ±{100 * MARGIN:g} percentage points of test accuracy is shown {_equal(results)} (two "
-        f"one-sided t tests, adjusted over the {adjusted(study)}); not being told apart does not show it."
+        "one-sided t tests, not adjusted); not being told apart does not show it."
     )
 
 
@@ -77,7 +77,7 @@ def _equal(results: Results) -> str:
     """Where equality is shown, of several arms each named."""
     told = {}
     for arm in results.others:
-        shown = [c.learning_rate for c in results.find("test_accuracy_last", arm.name) if c.equal_p_adjusted < ALPHA]
+        shown = [c.learning_rate for c in results.find("test_accuracy_last", arm.name) if c.equal_p < ALPHA]
         told[arm.label] = f"at {at(shown)}" if shown else "at no rate"
     return told[results.others[0].label] if is_pair(results.study) else by_text(told)
 
@@ -85,7 +85,7 @@ def _equal(results: Results) -> str:
 def soon(results: Results) -> str:
     """Which arm reaches a test accuracy sooner."""
     study, unclear = results.study, "no sooner and no later that can be shown"
-    when = {t: where(results, f"epochs_until_{t:g}", "sooner", "later", unclear, named=False) for t in THRESHOLDS}
+    when = {t: where(results, f"epochs_until_{t:g}", "sooner", "later", unclear, named=False, kind=RANK) for t in THRESHOLDS}
     first, *rest = told = [f"{threshold:.1%} {text}" for threshold, text in when.items()]
     if is_pair(study):
         return f"**{capital(study.arms[1].label)} test accuracy reaches {'; '.join(told)}.**"
@@ -152,8 +152,8 @@ def replayed(study: Study, epochs: pd.DataFrame, dataset: str) -> str:
     chained = study.of(epochs)
     if dataset != "mnist":
         return "The original's figures are of MNIST: beside runs on other data they are here for their shape alone."
-    if chained.seed.nunique() < 2:
-        return "With one seed there is no interval to hold the original's figures against."
+    if chained.seed.nunique() < replay.FEWEST:
+        return f"With fewer than {replay.FEWEST} seeds there is no interval to hold the original's figures against."
     table, test = replay.beside(chained), replay.beside_test(chained)
     inside = {column: int(table[f"{column}_inside"].sum()) for column in ("train_loss", "train_accuracy")}
     wide = (table.train_loss_high / table.train_loss_low).median()

@@ -20,6 +20,7 @@ FLUCTUATIONS = {  # what each is called where there is little room
     "fluctuation_log_loss": "factor of training loss",
 }
 
+
 def tests(results: Results, outcome_name: str) -> Table:
     """One outcome at every rate: the difference and its test over pairs that learned, then all pairs by rank."""
     study, outcome, rows = results.study, OUTCOMES[outcome_name], []
@@ -127,9 +128,7 @@ def gaps(results: Results) -> Table:
 def claims(judged: Sequence[Claim]) -> Table:
     """The verdict on each claim, as a whole and at each rate."""
     rates = sorted({rate for claim in judged for rate in claim.rates})
-    rows = [
-        [f"{claim.number}. {claim.name}", *(claim.at(rate) or "–" for rate in rates), claim.verdict] for claim in judged
-    ]
+    rows = [[f"{claim.number}. {claim.name}", *(claim.at(rate) or "–" for rate in rates), claim.verdict] for claim in judged]
     caption = (
         "The original's claims, and what these runs say of them: at each rate by itself, of a change of the rate that is held "
         "against the highest, and as a whole."
@@ -143,7 +142,9 @@ def sides(judged: Mapping[str, Sequence[Claim]]) -> Table:
     Args:
         judged: the same claims under each heading.
     """
-    rows = [[f"{its[0].number}. {its[0].name}", *(claim.verdict for claim in its)] for its in zip(*judged.values(), strict=True)]
+    rows = [
+        [f"{its[0].number}. {its[0].name}", *(claim.verdict for claim in its)] for its in zip(*judged.values(), strict=True)
+    ]
     return Table("sides", "The same claims, judged by other runs.", ["claim", *judged], rows)
 
 

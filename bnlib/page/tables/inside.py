@@ -34,7 +34,7 @@ def survival(results: Results) -> Table:
 
 
 def usable(results: Results) -> Table:
-    """How far each arm's rates go: those at which its median is near its best, and the largest of a seed over the reference's."""
+    """How far each arm's rates go: those at which it is near its best, and the largest of a seed over the reference's."""
     study, good, rows = results.study, thresholds.usable(results.runs), []
     for arm in study.arms:
         ratios = results.find(thresholds.named(thresholds.USABLE), arm.name, kind=REACH)
@@ -42,8 +42,8 @@ def usable(results: Results) -> Table:
         rows.append([arm.label, listing([rate_name(rate) for rate in good[arm.name]] or ["none"]), *told])
     caption = (
         f"Rates at which no run failed and median test accuracy after {study.epochs} epochs is within "
-        f"{100 * thresholds.USABLE:g} point of an arm's best such rate, and how many times as high as {study.arms[0].label} the "
-        "largest rate of a seed is, within as much of that seed's best (geometric mean)."
+        f"{100 * thresholds.USABLE:g} point of an arm's best such rate, and how many times as high as {study.arms[0].label} "
+        "the largest rate of a seed is, within as much of that seed's best (geometric mean)."
     )
     return Table("usable", caption, ["arm", "usable rates", "largest, over the reference's"], rows)
 

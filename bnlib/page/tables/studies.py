@@ -112,8 +112,9 @@ def rates(results: Results) -> Table:
     if not several:
         columns = ["learning rate", *(f"{what} {arm}" for arm in short(study).values() for what in each)]
     caption = (
-        f"Runs of {plural(study.epochs, 'epoch')}, {plural(study.seeds, 'seed')}: median training loss (nats) and test accuracy "
-        f"(%) of the last epoch, of the runs that learned, and the share of runs that failed ({CONSTANT}) with its Wilson "
-        f"interval. Usable: none failed, and the median is within {100 * thresholds.USABLE:g} point of the arm's best such rate."
+        f"Runs of {plural(study.epochs, 'epoch')}, {plural(study.seeds, 'seed')}: median training loss (nats) and test "
+        f"accuracy (%) of the last epoch, of the runs that learned, and the share of runs that failed ({CONSTANT}) with its "
+        f"Wilson interval. Usable: none failed, and the median is within {100 * thresholds.USABLE:g} point of the arm's best "
+        "such rate."
     )
     return Table("range", caption, columns, rows)
