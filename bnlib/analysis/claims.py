@@ -140,9 +140,8 @@ def judge(found: Mapping[str, Results], where: Where = "fresh") -> list[Claim]:
         found: the results of a report's studies, by name.
         where: in the chain all claims are judged by the replay, at its rates.
     """
-    text = resources.files("bnlib.analysis").joinpath("original", "claims.toml").read_text(encoding="utf-8")
     judged = []
-    for claim in tomllib.loads(text)["claim"]:
+    for claim in _said():
         name = STUDY[where] if where == "chain" else claim.get("study", STUDY[where])
         pair = contrasts.between(found[name], REFERENCE, ARM) if name in found else None
         parts = _parts(pair, claim["part"]) if pair else ()
@@ -150,15 +149,23 @@ def judge(found: Mapping[str, Results], where: Where = "fresh") -> list[Claim]:
     return judged
 
 
-def by_seeds(found: Mapping[str, Results], where: Where = "fresh") -> dict[str, list[Claim]]:
-    """The claims judged by `all` seeds and, where there are more than `KNOWN`, by those seen before and by the new ones."""
-    most = max((found[name].study.seeds for name in STUDY.values() if name in found), default=0)
-    halves = {f"0-{KNOWN - 1}": range(KNOWN), f"{KNOWN}-{most - 1}": range(KNOWN, most)} if most > KNOWN else {}
-    judged = {"all": judge(found, where)}
-    for name, seeds in halves.items():
-        parts = {study: contrasts.only(results, seeds) for study, results in found.items()}
-        judged[name] = judge({study: part for study, part in parts.items() if part}, where)
-    return judged
+def _said() -> list[dict]:
+    text = resources.files("bnlib.analysis").joinpath("original", "claims.toml").read_text(encoding="utf-8")
+    return tomllib.loads(text)["claim"]
+
+
+def halves(found: Mapping[str, Results]) -> dict[str, Mapping[str, Results]]:
+    """What claims are judged by: `all` seeds and, where there are more than `KNOWN`, those seen before and the new ones alone.
+
+    Returns:
+        The results that claims need, under `all` and, say, `0-7` and `8-15`; of a study without such seeds none.
+    """
+    needed = {*STUDY.values(), *(claim["study"] for claim in _said() if "study" in claim)}
+    its = {name: results for name, results in found.items() if name in needed}
+    most = max((results.study.seeds for results in its.values()), default=0)
+    seeds = {f"0-{KNOWN - 1}": range(KNOWN), f"{KNOWN}-{most - 1}": range(KNOWN, most)} if most > KNOWN else {}
+    parts = {name: {study: contrasts.only(each, chosen) for study, each in its.items()} for name, chosen in seeds.items()}
+    return {"all": its} | {name: {study: each for study, each in part.items() if each} for name, part in parts.items()}
 
 
 def _parts(results: Results, wanted: Sequence[dict]) -> Sequence[Part]:

@@ -127,16 +127,17 @@ class Results:
     def learned(self, outcome: str, rate: float) -> pd.DataFrame:
         """The same of the runs that learned, NaN where one failed; of an outcome that is `early`, of all."""
         table = self.values(outcome, rate).astype(float)
-        return table if OUTCOMES[outcome].early else table.mask(self._failed_at(rate))
+        return table if OUTCOMES[outcome].early else table.mask(self._failed[rate])
 
     def ranked(self, outcome: str, rate: float) -> pd.DataFrame:
         """The same of all runs, to be put in order: infinitely bad where one failed, or never came to what it was to reach."""
         table, named = self.values(outcome, rate).astype(float), OUTCOMES[outcome]
         never = table > self.study.epochs if named.is_time else False
-        return table.mask(self._failed_at(rate) | never, -np.inf if named.higher_is_better else np.inf)
+        return table.mask(self._failed[rate] | never, -np.inf if named.higher_is_better else np.inf)
 
-    def _failed_at(self, rate: float) -> pd.DataFrame:
-        return self.values("failed", rate).eq(True)
+    @cached_property
+    def _failed(self) -> dict[float, pd.DataFrame]:
+        return {rate: self.values("failed", rate).eq(True) for rate in self.rates}
 
     def lost(self, arm: str) -> pd.DataFrame:
         """The outcomes of an arm's runs that failed."""
