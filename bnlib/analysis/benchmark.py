@@ -76,20 +76,3 @@ def summary(benchmark: Benchmark) -> pd.DataFrame:
 def seconds(rates: pd.DataFrame) -> pd.DataFrame:
     """Seconds for an image, which add up where rates do not: a row for each repeat, columns (loop, norm)."""
     return 1 / rates[rates.loop != "peak"].pivot(index="repeat", columns=["loop", "norm"], values="rate")
-
-
-def seconds_per_epoch(benchmark: Benchmark | None, facts: dict[str, str]) -> dict[str, float] | None:
-    """Seconds of training that an epoch of one run takes in each arm, as the kept benchmark has it.
-
-    Args:
-        benchmark: what was kept, if anything was.
-        facts: the runs' provenance.
-
-    Returns:
-        None without a benchmark, or where it was of another precision, device or batch size than the runs.
-    """
-    if benchmark is None or any(benchmark.facts[name] != facts[name] for name in ("precision", "device", "batch size")):
-        return None
-    images, at_once = int(facts["training images"]), int(benchmark.facts["runs at once"])
-    rates = summary(benchmark).fit
-    return {norm: images * at_once / rates[norm] for norm in benchmark.norms}

@@ -1,49 +1,62 @@
 """The original's claims, each held against the contrasts: what has to be true for it, and the verdict that follows."""
 
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
-from typing import Literal
+from typing import Literal, get_args
 
+import numpy as np
 import pandas as pd
 
-from bnlib.analysis import contrasts
-from bnlib.analysis.results import CELL, CHANGE, Contrast, Results
+from bnlib.analysis import contrasts, thresholds
+from bnlib.analysis.original import replay
+from bnlib.analysis.results import CELL, CHANGE, RANK, RANK_CHANGE, REACH, Contrast, Results
 from bnlib.analysis.statistics import ALPHA, holm
-from bnlib.experiment.config import rate_name
-from bnlib.experiment.outcomes import OUTCOMES, Outcome
+from bnlib.experiment.config import CHAIN, rate_name
+from bnlib.experiment.outcomes import OUTCOMES
 
-Verdict = Literal["supported", "contradicted", "not shown by these data", "not tested"]
+Verdict = Literal["supported", "contradicted", "not shown by these data", "depends on the measure", "not tested"]
+SUPPORTED, CONTRADICTED, OPEN, DEPENDS, UNTESTED = get_args(Verdict)
+Where = Literal["fresh", "chain"]
+STUDY = {"fresh": "learning_rate", "chain": "replay"}  # whose runs judge a claim that names none, or in the chain any
 REFERENCE, ARM = "none", "batch"  # the arms that the original speaks of
+PUBLISHED = "published"  # the kind of contrast that the original printed
+CHANGES = (CHANGE, RANK_CHANGE, PUBLISHED)
+KNOWN = 8  # seeds that had been seen when claims, measures and tests were chosen
 
 
 @dataclass(frozen=True)
 class Part:
-    """One thing that has to be true for a claim: a contrast that should lie above or below zero."""
+    """One thing that has to be true for a claim: a contrast that should lie above or below no difference.
+
+    `rate` is the one that it is of, of a change the one that is held against the highest; NaN where it is of all.
+    """
 
     text: str
+    way: str
+    rate: float
     contrast: Contrast
     wanted: Literal[1, -1]
-    p_family: float  # of no difference, adjusted over the rates at which the claim says the same
-    p_claim: float  # adjusted over all parts of the claim
+    p_claim: float  # of no difference, adjusted over all parts of the claim
 
     @property
-    def outcome(self) -> Outcome:
-        return OUTCOMES[self.contrast.outcome]
+    def is_fact(self) -> bool:
+        """Whether it is what the original printed, of which there is no test."""
+        return self.contrast.kind == PUBLISHED
 
     @property
-    def p(self) -> float:
-        """The p that it is judged by.
-
-        Of a claim all parts have to be shown, but the opposite of any is enough to contradict it: that is adjusted over all.
-        """
-        return self.p_claim if self.wanted * self.contrast.estimate < 0 else self.p_family
+    def support(self) -> float:
+        """The p by which it supports the claim, not adjusted; 1 where it does not point there."""
+        return self.contrast.p if self.wanted * self.contrast.direction > 0 else 1.0
 
     @property
     def met(self) -> int:
-        """+1 where the records show it, -1 where they show the opposite, else 0."""
-        return self.wanted * self.contrast.difference.sign if self.p < ALPHA else 0
+        """+1 where the records show it, -1 where they show the opposite, which is adjusted over all parts, else 0."""
+        if self.is_fact:
+            return self.wanted * self.contrast.direction
+        opposite = self.wanted * self.contrast.direction < 0 and self.p_claim < ALPHA
+        return int(self.support < ALPHA) - int(opposite)
 
     @property
     def unequal(self) -> int:
@@ -58,9 +71,13 @@ class Part:
 
 @dataclass(frozen=True)
 class Claim:
-    """A claim of the original in our words, and how it is judged."""
+    """A claim of the original in our words, and how it is judged.
 
-    number: int
+    All of its parts have to hold, so that each supports it with its own p; the opposite of any contradicts it, with p adjusted
+    over all of them. `original/claims.toml` says why.
+    """
+
+    number: str
     name: str
     says: str
     needs: str
@@ -68,69 +85,160 @@ class Claim:
 
     @property
     def verdict(self) -> Verdict:
-        """What the parts come to; a claim without any is not tested."""
-        if not self.parts:
-            return "not tested"
-        met = [part.met for part in self.parts]
-        if -1 in met:
-            return "contradicted"
-        return "supported" if all(sign == 1 for sign in met) else "not shown by these data"
+        """What the ways to measure it come to; a claim without parts is not tested."""
+        return _joint([_verdict(parts, [part.support for part in parts]) for parts in self._ways().values()])
+
+    @property
+    def ways(self) -> dict[str, Verdict]:
+        """The verdict of each way to measure it, of what the original printed too."""
+        return {
+            way: _verdict(parts, [0.0 if part.met > 0 else 1.0 for part in parts])
+            for way, parts in self._ways(facts=True).items()
+        }
+
+    @property
+    def rates(self) -> list[float]:
+        """The rates of which it says something, ascending."""
+        return sorted({part.rate for part in self.parts if not np.isnan(part.rate)})
+
+    def at(self, rate: float) -> Verdict | None:
+        """The verdict at one rate, as a statement of its own: what supports is adjusted over the rates; None at another."""
+        if rate not in self.rates:
+            return None
+        found = []
+        for parts in self._ways().values():
+            by_rate = {each: [part for part in parts if part.rate == each] for each in self.rates}
+            least = holm([max((part.support for part in its), default=1.0) for its in by_rate.values()])
+            found.append(_verdict(by_rate[rate], [least[self.rates.index(rate)]]))
+        return _joint(found)
+
+    def _ways(self, facts: bool = False) -> dict[str, list[Part]]:
+        ways: dict[str, list[Part]] = {}
+        for part in self.parts:
+            if facts or not part.is_fact:
+                ways.setdefault(part.way, []).append(part)
+        return ways
 
 
-def judge(results: Results, *more: Results) -> list[Claim]:
-    """The claims, judged by a study of each rate, or by the one of `more` that a claim names.
+def _verdict(parts: Sequence[Part], support: Sequence[float]) -> Verdict:
+    """Of parts that all have to hold, by the p that each is supported with."""
+    if any(part.met < 0 for part in parts):
+        return CONTRADICTED
+    return SUPPORTED if all(p < ALPHA for p in support) else OPEN
 
-    They speak of two arms, and are judged by these alone, whatever others there are. One on what the study lacks is not tested.
+
+def _joint(verdicts: Sequence[Verdict]) -> Verdict:
+    return UNTESTED if not verdicts else verdicts[0] if len(set(verdicts)) == 1 else DEPENDS
+
+
+def judge(found: Mapping[str, Results], where: Where = "fresh") -> list[Claim]:
+    """The claims, judged by runs from untrained weights, or by the original's own chain.
+
+    They speak of two arms, and are judged by these alone, whatever others there are. One on what there is not is not tested.
+
+    Args:
+        found: the results of a report's studies, by name.
+        where: in the chain all claims are judged by the replay, at its rates.
     """
-    pairs = {each.study.name: contrasts.between(each, REFERENCE, ARM) for each in (*more, results)}
+    judged = []
+    for claim in _said():
+        name = STUDY[where] if where == "chain" else claim.get("study", STUDY[where])
+        pair = contrasts.between(found[name], REFERENCE, ARM) if name in found else None
+        parts = _parts(pair, claim["part"]) if pair else ()
+        judged.append(Claim(*(claim[field] for field in ("number", "name", "says", "needs")), parts))
+    return judged
+
+
+def _said() -> list[dict]:
     text = resources.files("bnlib.analysis").joinpath("original", "claims.toml").read_text(encoding="utf-8")
-    said = tomllib.loads(text)["claim"]
-    found = [(claim, pairs.get(claim.get("study", results.study.name))) for claim in said]
-    return [
-        Claim(number, claim["name"], claim["says"], claim["needs"], _parts(pair, claim.get("part", [])) if pair else ())
-        for number, (claim, pair) in enumerate(found, start=1)
-    ]
+    return tomllib.loads(text)["claim"]
+
+
+def halves(found: Mapping[str, Results]) -> dict[str, Mapping[str, Results]]:
+    """What claims are judged by: `all` seeds and, where there are more than `KNOWN`, those seen before and the new ones alone.
+
+    Returns:
+        The results that claims need, under `all` and, say, `0-7` and `8-15`; of a study without such seeds none.
+    """
+    needed = {*STUDY.values(), *(claim["study"] for claim in _said() if "study" in claim)}
+    its = {name: results for name, results in found.items() if name in needed}
+    most = max((results.study.seeds for results in its.values()), default=0)
+    seeds = {f"0-{KNOWN - 1}": range(KNOWN), f"{KNOWN}-{most - 1}": range(KNOWN, most)} if most > KNOWN else {}
+    parts = {name: {study: contrasts.only(each, chosen) for study, each in its.items()} for name, chosen in seeds.items()}
+    return {"all": its} | {name: {study: each for study, each in part.items() if each} for name, part in parts.items()}
 
 
 def _parts(results: Results, wanted: Sequence[dict]) -> Sequence[Part]:
-    """What a claim needs, with its p values adjusted; nothing where the study has not all of it."""
+    """What a claim needs; nothing where the study has not all of it."""
     found = [(need, _find(results, need)) for need in wanted]
-    if not all(len(rows) == len(need["rates"]) for need, rows in found):
+    if not all(len(rows) == len(need.get("rates", [None])) for need, rows in found):
         return ()
-    whole = iter(holm([row.p for _, rows in found for row in rows]))
+    whole = iter(holm([row.p for need, rows in found if need.get("kind") != PUBLISHED for row in rows]))
     return tuple(
-        Part(_text(results, row), row, 1 if need["wanted"] == "above" else -1, p, next(whole))
+        Part(
+            text=_text(results, row),
+            way=need.get("way", ""),
+            rate=row.against if row.kind in CHANGES else row.learning_rate,
+            contrast=row,
+            wanted=1 if need["wanted"] == "above" else -1,
+            p_claim=np.nan if row.kind == PUBLISHED else next(whole),
+        )
         for need, rows in found
-        for row, p in zip(rows, holm([row.p for row in rows]), strict=True)
+        for row in rows
     )
 
 
 def _find(results: Results, need: dict) -> list[Contrast]:
     """The contrasts that a part names."""
-    if need["outcome"].endswith("_second") and results.study.epochs < 2:
+    outcome, kind = need["outcome"], need.get("kind", CELL)
+    if outcome.endswith("_second") and results.study.epochs < 2:
         return []
-    kind = need.get("kind", CELL)
-    where = {CELL: "learning_rate", CHANGE: "against"}[kind]
-    return [row for row in results.find(need["outcome"], ARM, kind=kind) if getattr(row, where) in need["rates"]]
+    if kind == PUBLISHED:
+        return [_printed(outcome, rate, replay.published_change()[rate]) for rate in need["rates"]]
+    rows = results.find(outcome, ARM, kind=kind)
+    if kind in CHANGES:
+        return [row for row in rows if row.learning_rate == max(CHAIN) and row.against in need["rates"]]
+    return rows if kind == REACH else [row for row in rows if row.learning_rate in need["rates"]]
+
+
+def _printed(outcome: str, rate: float, change: float) -> Contrast:
+    """What the original printed, as a contrast of one pair."""
+    row = dict.fromkeys(contrasts.COLUMNS, np.nan) | {"study": "original", "kind": PUBLISHED, "outcome": outcome}
+    row |= {"arm": ARM, "reference": REFERENCE, "learning_rate": max(CHAIN), "against": rate, "estimate": change}
+    return Contrast(**row | {"exact": False, "n": 1, "pairs": 1, "better": 0, "tied": 0, "failed": 0, "failed_reference": 0})
 
 
 def _text(results: Results, row: Contrast) -> str:
+    if row.kind == REACH:
+        return thresholds.LABELS[row.outcome]
     outcome = OUTCOMES[row.outcome]
-    if row.kind == CHANGE:
+    if row.kind in CHANGES:
         where = f"at {rate_name(row.learning_rate)} minus at {rate_name(row.against)}"
-        return f"the arms' difference in {outcome.label}, {where}"
-    return f"{outcome.title(results.study.epochs)} at {rate_name(row.learning_rate)}"
+        text = f"the arms' difference in {outcome.label}, {where}"
+    else:
+        text = f"{outcome.title(results.study.epochs)} at {rate_name(row.learning_rate)}"
+    return f"{text}, by rank" if row.kind in (RANK, RANK_CHANGE) else text
 
 
-def table(claims: Sequence[Claim]) -> pd.DataFrame:
-    """Every part of every claim, a row each; accuracies as fractions."""
+def table(claims: Sequence[Claim], where: Where = "fresh", seeds: str = "all") -> pd.DataFrame:
+    """Every part of every claim, a row each; accuracies as fractions, a largest rate as a ratio.
+
+    `where` and `seeds` say which runs judged.
+    """
     rows = []
     for claim in claims:
         for part in claim.parts or (None,):
-            row = {"claim": claim.number, "name": claim.name, "verdict": claim.verdict}
+            row = {"claim": claim.number, "name": claim.name, "where": where, "seeds": seeds, "verdict": claim.verdict}
             if part:
-                c = part.contrast
-                row |= {"part": part.text, "wanted": "above 0" if part.wanted > 0 else "below 0", "mean": c.estimate}
-                row |= {"low": c.low, "high": c.high, "p": part.p, "pairs": c.n, "seeds": c.pairs, "met": part.met}
+                c, limit = part.contrast, 1 if part.contrast.kind == REACH else 0
+                row |= {
+                    "way": part.way,
+                    "way_verdict": claim.ways[part.way],
+                    "rate": part.rate,
+                    "rate_verdict": claim.at(part.rate),
+                }
+                row |= {"part": part.text, "kind": c.kind, "wanted": f"{'above' if part.wanted > 0 else 'below'} {limit}"}
+                row |= {"estimate": c.estimate, "low": c.low, "high": c.high, "p": c.p, "p_claim": part.p_claim}
+                row |= {"n": c.n, "pairs": c.pairs, "met": part.met}
             rows.append(row)
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows).astype({name: "Int64" for name in ("n", "pairs", "met") if any(name in row for row in rows)})

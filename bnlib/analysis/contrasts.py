@@ -1,25 +1,35 @@
 """Contrasts: each arm minus the reference, in each outcome, over pairs of runs; computed once, saved, and read by all else."""
 
 from collections.abc import Iterable, Sequence
+from itertools import product
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from bnlib import UserError
 from bnlib.analysis import statistics, thresholds
-from bnlib.analysis.results import CELL, CHANGE, FAILED, LEARNED, MARGIN, OWN, REACH, WITHIN, Contrast, Results
+from bnlib.analysis.results import CELL, CHANGE, FAILED, MARGIN, OWN, RANK, RANK_CHANGE, REACH, WITHIN, Contrast, Results
 from bnlib.experiment import studies
-from bnlib.experiment.outcomes import OUTCOMES, per_run
+from bnlib.experiment.outcomes import OUTCOMES, per_run, with_ended
 from bnlib.experiment.study import Study
 from bnlib.system import files
 
-ACCURACY = "test_accuracy_last"
+LOSS, ACCURACY = "train_loss_last", "test_accuracy_last"
 COLUMNS = list(Contrast.__annotations__)
-ENDS = [f"{who}{what}" for who in ("", "reference_") for what in ("median", "least", "most")]
-LOGARITHMS = ("estimate", "low", "high", "t_low", "t_high", *ENDS)  # what of the reach is averaged as logarithms
 # "none" is an arm, and no missing value.
 READ = {"keep_default_na": False, "na_values": [""], "dtype": {"arm": str, "study": str, "reference": str}}
+
+
+class At(NamedTuple):
+    """What a contrast is of, as its columns say."""
+
+    kind: str
+    outcome: str
+    arm: str
+    learning_rate: float = np.nan
+    against: float = np.nan
 
 
 def of(study: Study, epochs: pd.DataFrame, steps: pd.DataFrame | None = None) -> Results:
@@ -32,6 +42,8 @@ def of(study: Study, epochs: pd.DataFrame, steps: pd.DataFrame | None = None) ->
         raise ValueError(f"arms are compared at learning rates alone; name {', '.join(others)} in the reference, or hold it")
     seen = study.of(steps) if study.probes and steps is not None else None
     runs = per_run(study.of(epochs), ["arm", "learning_rate", "seed"], study.outcomes, study.epochs, seen)
+    if study.held.get("later_rates"):
+        runs = with_ended(runs, [cell["learning_rate"] for cell in study.cells])
     runs.insert(0, "study", study.name)
     return _contrasted(study, runs)
 
@@ -46,7 +58,17 @@ def between(results: Results, reference: str, arm: str) -> Results | None:
     if results.study.combined:
         changed["combined"] = (dict(arms[arm].levels),)
     study = results.study.model_copy(update=changed)
-    return results if study == results.study else _contrasted(study, results.runs[results.runs.arm.isin((reference, arm))])
+    runs = results.runs[results.runs.arm.isin((reference, arm))]
+    return results if study == results.study else _contrasted(study, runs, results.chosen)
+
+
+def only(results: Results, seeds: Iterable[int]) -> Results | None:
+    """The results of some seeds alone, as if no others had been asked for; None where the study has none of them."""
+    chosen = tuple(sorted(set(seeds) & set(results.seeds)))
+    if not chosen or chosen == results.seeds:
+        return results if chosen else None
+    study = results.study.model_copy(update={"seeds": len(chosen)})
+    return _contrasted(study, results.runs[results.runs.seed.isin(chosen)], chosen)
 
 
 def against(results: Results, arm: str) -> Results:
@@ -54,78 +76,88 @@ def against(results: Results, arm: str) -> Results:
     arms = {each.name: each for each in results.study.arms}
     combined = tuple(dict(each.levels) for name, each in arms.items() if name != arm)
     study = results.study.model_copy(update={"reference": dict(arms[arm].levels), "combined": combined})
-    return _contrasted(study, results.runs)
+    return _contrasted(study, results.runs, results.chosen)
 
 
-def _contrasted(study: Study, runs: pd.DataFrame) -> Results:
-    results = Results(study, runs, pd.DataFrame(columns=COLUMNS))
+def _contrasted(study: Study, runs: pd.DataFrame, chosen: tuple[int, ...] = ()) -> Results:
+    results = Results(study, runs, pd.DataFrame(columns=COLUMNS), chosen)
     rows = [row for name in study.outcomes for row in _of_outcome(results, name)]
     rows += _failures(results)
-    for needed, found in ((("train_loss_last", ACCURACY), _own), ((ACCURACY,), _within), ((ACCURACY,), _reach)):
+    for needed, found in (((LOSS, ACCURACY), _own), ((ACCURACY,), _within), ((ACCURACY,), _reach)):
         if set(needed) <= set(study.outcomes) and results.rates:
             rows += found(results)
     table = pd.DataFrame(rows, columns=COLUMNS)
-    for p in ("p", "equal_p"):
-        table[f"{p}_adjusted"] = table.groupby(["kind", "outcome"], sort=False)[p].transform(statistics.holm)
-    return Results(study, runs, table.astype({"exact": bool}))
+    table["p_adjusted"] = table.groupby(["kind", "outcome"], sort=False).p.transform(statistics.holm)
+    return Results(study, runs, table.astype({"exact": bool}), chosen)
 
 
 def _of_outcome(results: Results, name: str) -> Iterable[dict]:
-    study, rates = results.study, results.rates
-    reference = study.arms[0].name
-    tables = {rate: results.values(name, rate) for rate in rates}
-    for rate, table in tables.items():
-        for arm in results.others:
-            yield _row(results, CELL, name, arm.name, rate, table[reference], table[arm.name], study.family)
-            if OUTCOMES[name].seen:
-                continue
-            both = table[~_gone(results, rate, (reference, arm.name))]
-            if name == ACCURACY and len(both) < len(table):
-                both = both.reindex(table.index)  # judged as all pairs are, failed ones having no value
-                yield _row(results, LEARNED, name, arm.name, rate, both[reference], both[arm.name], study.family)
-    for rate in rates[:-1] if not OUTCOMES[name].seen else ():
-        for arm in results.others:
-            gaps = (tables[at][arm.name] - tables[at][reference] for at in (rate, rates[-1]))
-            family = (len(rates) - 1) * len(results.others)
-            yield _row(results, CHANGE, name, arm.name, rates[-1], *gaps, family, against=rate)
+    """At each rate, and from rate to rate, the means over pairs that learned and the ranks of all pairs."""
+    outcome, rates, reference, others = OUTCOMES[name], results.rates, results.study.arms[0].name, results.others
+    learned, ranked = ({rate: read(name, rate) for rate in rates} for read in (results.learned, results.ranked))
+    if outcome.is_ratio:
+        learned, ranked = ({rate: np.log(table) for rate, table in tables.items()} for tables in (learned, ranked))
+
+    def both(
+        mean: str, rank: str, arm: str, rate: float, against: float, pair: list, ranks: list, family: int
+    ) -> Iterable[dict]:
+        if not outcome.is_time:
+            yield _mean(results, At(mean, name, arm, rate, against), *pair, family)
+        if not outcome.seen:
+            yield _rank(results, At(rank, name, arm, rate, against), *(ranks if outcome.is_time else pair), _apart(*ranks))
+
+    for rate, arm in product(rates, (arm.name for arm in others)):
+        pair, ranks = ([tables[rate][each] for each in (reference, arm)] for tables in (learned, ranked))
+        yield from both(CELL, RANK, arm, rate, np.nan, pair, ranks, results.study.family)
+    for rate, arm in product(rates[:-1] if not outcome.seen else (), (arm.name for arm in others)):
+        pair, ranks = (
+            [_apart(tables[at][reference], tables[at][arm]) for at in (rate, rates[-1])] for tables in (learned, ranked)
+        )
+        yield from both(CHANGE, RANK_CHANGE, arm, rates[-1], rate, pair, ranks, (len(rates) - 1) * len(others))
 
 
-def _gone(results: Results, rate: float, arms: Sequence[str]) -> pd.Series:
-    """Which seeds have a run at a rate, in one of two arms, that failed."""
-    failed = results.runs[results.runs.failed & results.runs.arm.isin(arms) & (results.runs.learning_rate == rate)].seed
-    seeds = pd.Series(range(results.study.seeds))
-    return seeds.isin(failed).set_axis(seeds)
+def _apart(first: pd.Series, second: pd.Series) -> pd.Series:
+    """Second minus first; of two that are infinitely bad, or infinitely far apart, alike: nothing."""
+    return (second - first).mask(np.isinf(first) & (first == second), 0.0)
 
 
-def _row(
-    results: Results,
-    kind: str,
-    name: str,
-    arm: str,
-    rate: float,
-    first: pd.Series,
-    second: pd.Series,
-    family: int,
-    against: float = np.nan,
-) -> dict:
-    """The contrast second minus first, of ratios that of their logarithms; its p values are adjusted later."""
-    outcome = OUTCOMES.get(name)
-    first, second = first.astype(float), second.astype(float)
-    pairs = (np.log(second) - np.log(first) if outcome and outcome.is_ratio else second - first).to_numpy()
-    gains = pairs if outcome is None or outcome.higher_is_better else -pairs
-    d, t, effect = statistics.mean_difference(pairs, family), statistics.mean_interval(pairs), statistics.standardised(pairs)
-    row = {"study": results.study.name, "kind": kind, "outcome": name, "arm": arm, "learning_rate": rate, "against": against}
-    row["reference"] = results.study.arms[0].name
-    row |= {"estimate": d.estimate, "low": d.low, "high": d.high, "exact": d.exact, "n": d.n, "pairs": len(pairs)}
-    row |= {"p": statistics.difference_p(pairs, family), "better": int((gains > 0).sum()), "tied": int((gains == 0).sum())}
-    row |= {"t_low": t.low, "t_high": t.high, "effect": effect.estimate, "effect_low": effect.low, "effect_high": effect.high}
-    row["equal_p"] = statistics.equivalence_p(pairs, MARGIN) if outcome and outcome.is_accuracy else np.nan
-    for values, prefix in ((second, ""), (first, "reference_")):
-        row |= {f"{prefix}median": values.median(), f"{prefix}least": values.min(), f"{prefix}most": values.max()}
-    other = arm if kind == WITHIN else results.study.arms[0].name
-    row["failed"] = _failed(results, arm, rate)
-    row["failed_reference"] = _failed(results, other, against if kind in (OWN, WITHIN) else rate)
+def _mean(results: Results, at: At, first: pd.Series, second: pd.Series, family: int, width: float = np.inf) -> dict:
+    """The contrast second minus first, of ratios their logarithms, as a mean over pairs that have both.
+
+    Its interval keeps to the `width` in which differences of the outcome can lie.
+    """
+    pairs = (second - first).to_numpy(dtype=float)
+    if outcome := OUTCOMES.get(at.outcome):
+        width = outcome.width * (1 + (at.kind == CHANGE))
+    d = statistics.mean_difference(pairs, family).within(-width, width)
+    row = _row(results, at, first, second, pairs)
+    row |= {"estimate": d.estimate, "low": d.low, "high": d.high, "exact": d.exact, "n": d.n}
+    row["p"] = statistics.difference_p(pairs, family)
+    if outcome and outcome.is_accuracy:
+        equal = statistics.mean_interval(pairs, 1 - 2 * statistics.ALPHA).within(-width, width)
+        row |= {"equal_p": statistics.equivalence_p(pairs, MARGIN), "equal_low": equal.low, "equal_high": equal.high}
     return row
+
+
+def _rank(results: Results, at: At, first: pd.Series, second: pd.Series, pairs: pd.Series) -> dict:
+    """The contrast of `pairs` by their signed ranks; `first` and `second` are what is told of the arms."""
+    row = _row(results, at, first, second, pairs.to_numpy(dtype=float))
+    row |= {"estimate": statistics.rank_biserial(pairs), "exact": True, "n": int(pairs.notna().sum())}
+    return row | {"p": statistics.exact_p(statistics.signed_ranks(pairs))}
+
+
+def _row(results: Results, at: At, first: pd.Series, second: pd.Series, pairs: np.ndarray) -> dict:
+    """What is said of all contrasts: where the values lie, how many pairs are better, how many runs failed."""
+    outcome, reference = OUTCOMES.get(at.outcome), results.study.arms[0].name
+    gains = pairs if outcome is None or outcome.higher_is_better else -pairs
+    row = {"study": results.study.name, "reference": reference, "exact": False, "pairs": len(pairs)} | at._asdict()
+    row |= {"better": int((gains > 0).sum()), "tied": int((gains == 0).sum())}
+    is_logarithm = at.kind == REACH or (outcome and outcome.is_ratio and at.kind in (CELL, RANK))
+    for values, prefix in ((second, ""), (first, "reference_")):
+        its = statistics.spread(np.exp(values) if is_logarithm else values)
+        row |= {f"{prefix}median": its.median, f"{prefix}least": its.least, f"{prefix}most": its.most}
+    arm, rate = (at.arm if at.kind == WITHIN else reference), (at.against if at.kind in (OWN, WITHIN) else at.learning_rate)
+    return row | {"failed": _failed(results, at.arm, at.learning_rate), "failed_reference": _failed(results, arm, rate)}
 
 
 def _failed(results: Results, arm: str, rate: float) -> int:
@@ -134,50 +166,51 @@ def _failed(results: Results, arm: str, rate: float) -> int:
 
 
 def best_rates(results: Results) -> dict[str, float]:
-    """For each arm the rate of the lowest mean training loss in the last epoch; one at which a run diverged is out."""
-    tables = {rate: results.values("train_loss_last", rate) for rate in results.rates}
-    means = pd.DataFrame({rate: table.mean(skipna=False) for rate, table in tables.items()}).fillna(np.inf)
-    return {arm.name: float(means.loc[arm.name].idxmin()) for arm in results.study.arms}
+    """For each arm the rate of the lowest median training loss in the last epoch, of those at which the fewest runs failed."""
+
+    def rank(arm: str, rate: float) -> tuple[int, float]:
+        loss = results.spread(LOSS, arm, rate).median
+        return results.failures.get((arm, rate), 0), np.inf if np.isnan(loss) else loss
+
+    return {arm.name: min(results.rates, key=lambda rate: rank(arm.name, rate)) for arm in results.study.arms}
 
 
 def _failures(results: Results) -> Iterable[dict]:
     reference = results.study.arms[0].name
-    for rate in results.rates:
-        failed = results.values("failed", rate)
-        for arm in results.others:
-            both = failed[[reference, arm.name]].dropna().astype(bool)
-            row = _row(
-                results, FAILED, "failed", arm.name, rate, *(both[name].astype(float) for name in both), results.study.family
-            )
-            better = int((both[reference] & ~both[arm.name]).sum())  # fails less
-            interval = dict.fromkeys(("low", "high", "t_low", "t_high", "effect", "effect_low", "effect_high"), np.nan)
-            yield row | interval | {"better": better, "p": statistics.mcnemar_p(both[reference], both[arm.name])}
+    for rate, arm in product(results.rates, results.others):
+        both = results.values("failed", rate)[[reference, arm.name]].dropna().astype(bool)
+        first, second = (both[name].astype(float) for name in both)
+        pairs = second - first
+        row = _row(results, At(FAILED, "failed", arm.name, rate), first, second, -pairs.to_numpy())  # better: fails less
+        row |= {"pairs": len(results.seeds), "n": len(pairs), "estimate": pairs.mean()}
+        yield row | {"p": statistics.mcnemar_p(both[reference], both[arm.name])}
 
 
 def _own(results: Results) -> Iterable[dict]:
-    best, name = best_rates(results), ACCURACY
-    reference = results.study.arms[0].name
-    first = results.values(name, best[reference])[reference]
-    for arm in results.others:
-        second = results.values(name, best[arm.name])[arm.name]
-        yield _row(results, OWN, name, arm.name, best[arm.name], first, second, len(results.others), against=best[reference])
+    best, reference = best_rates(results), results.study.arms[0].name
+    values = {arm: results.learned(ACCURACY, rate)[arm] for arm, rate in best.items()}
+    for arm in (arm.name for arm in results.others):
+        at = At(OWN, ACCURACY, arm, best[arm], best[reference])
+        yield _mean(results, at, values[reference], values[arm], len(results.others))
 
 
 def _within(results: Results) -> Iterable[dict]:
     low, *_, high = [results.rates[0], results.rates[-1]]
     for arm in results.study.arms if low < high else ():
-        values = (results.values(ACCURACY, rate)[arm.name] for rate in (low, high))
-        yield _row(results, WITHIN, ACCURACY, arm.name, high, *values, len(results.study.arms), against=low)
+        values = (results.learned(ACCURACY, rate)[arm.name] for rate in (low, high))
+        yield _mean(results, At(WITHIN, ACCURACY, arm.name, high, low), *values, len(results.study.arms))
 
 
 def _reach(results: Results) -> Iterable[dict]:
-    for margin in (thresholds.USABLE, *thresholds.OTHERS):
-        largest = np.log(thresholds.largest(results.runs, margin))
-        largest = largest.reindex(index=range(results.study.seeds), columns=[arm.name for arm in results.study.arms])
+    """Ratios of largest rates; the mean of their logarithms keeps to what the rates that were tried allow."""
+    runs, width = results.runs, np.log(results.rates[-1] / results.rates[0])
+    found = {thresholds.named(m): thresholds.largest(runs, m) for m in (thresholds.USABLE, *thresholds.OTHERS)}
+    for name, largest in (found | {thresholds.SURVIVED: thresholds.survived(runs)}).items():
+        rates = np.log(largest.reindex(index=list(results.seeds), columns=[arm.name for arm in results.study.arms]))
         for arm in results.others:
-            values = (largest[name] for name in (results.study.arms[0].name, arm.name))
-            row = _row(results, REACH, f"largest_rate_{margin:g}", arm.name, np.nan, *values, len(results.others))
-            yield row | {name: np.exp(row[name]) for name in LOGARITHMS}
+            pair = rates[results.study.arms[0].name], rates[arm.name]
+            row = _mean(results, At(REACH, name, arm.name), *pair, len(results.others), width)
+            yield row | {end: np.exp(row[end]) for end in ("estimate", "low", "high")}
 
 
 def save(all_results: Sequence[Results], folder: Path) -> None:

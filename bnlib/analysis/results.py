@@ -7,20 +7,22 @@ import numpy as np
 import pandas as pd
 
 from bnlib.analysis import statistics
-from bnlib.analysis.statistics import ALPHA, Interval
+from bnlib.analysis.statistics import ALPHA, Interval, Spread
 from bnlib.experiment.outcomes import OUTCOMES
 from bnlib.experiment.study import Arm, Study
 
 MARGIN = 0.001  # of test accuracy: arms this close count as equal
 
-# What is held against what, in the column `kind`.
+# What is held against what, in the column `kind`. Failed and learned runs are two kinds, and no mean is of both: where no other
+# pairs are named, a contrast is of the pairs in which neither run failed.
 CELL = "cell"  # arm minus reference at one cell
 CHANGE = "change"  # that at the highest learning rate minus that at another one (`against`)
-LEARNED = "learned"  # arm minus reference over the pairs in which neither run failed, where any did
 OWN = "own"  # arm minus reference, each at its own best rate; `against` is the reference's
 WITHIN = "within"  # one arm at the highest learning rate minus itself at the lowest (`against`)
-FAILED = "failed"  # arm minus reference in the share of runs that failed; p is McNemar's
-REACH = "reach"  # the largest usable rate, arm over reference; the outcome is named for the margin
+RANK = "rank"  # as `CELL`, over all pairs by rank: a failed run is worse than any that learned
+RANK_CHANGE = "rank change"  # as `CHANGE`, likewise
+FAILED = "failed"  # arm minus reference in the share of runs that failed, over all pairs; p is McNemar's
+REACH = "reach"  # the largest learning rate that is usable, or that runs survive, arm over reference
 
 
 @dataclass(frozen=True)
@@ -28,9 +30,13 @@ class Contrast:
     """One row: arm minus reference in one outcome, over pairs of runs; of ratios, their natural logarithms.
 
     `estimate` is the mean over `n` pairs of `pairs` that there were to be, with its 95% interval; `p` of no difference and
-    `p_adjusted` over the family: the same outcome in every arm and cell (Holm). `better` and `tied` count pairs.
-    `t_low` and `t_high` are the ends of the paired t interval, `effect` the mean in standard deviations of the differences,
-    `equal_p` that of two one-sided tests that the arms are equal up to `MARGIN`.
+    `p_adjusted` over the family: the same outcome in every arm and cell (Holm). Of ranks it is their rank-biserial correlation,
+    1 where the arm is higher in every pair, and has no interval; nor has a difference of shares. Of a reach all are ratios.
+
+    `better` and `tied` count pairs of the `n`; `failed` and `failed_reference` runs. `median`, `least` and `most` are of each
+    arm's runs that learned; of epochs until something of all runs, infinite where a run never came to it. Of a change they are
+    of the differences at the two rates. `equal_p` is that of two one-sided tests that the arms are equal up to `MARGIN`, alone
+    and not adjusted, and `equal_low` to `equal_high` the 90% interval that goes with it.
     """
 
     study: str
@@ -58,13 +64,9 @@ class Contrast:
     reference_median: float
     reference_least: float
     reference_most: float
-    t_low: float
-    t_high: float
-    effect: float
-    effect_low: float
-    effect_high: float
     equal_p: float
-    equal_p_adjusted: float
+    equal_low: float
+    equal_high: float
 
     @property
     def difference(self) -> Interval:
@@ -72,28 +74,34 @@ class Contrast:
         return Interval(self.estimate, self.low, self.high, self.n, self.exact)
 
     @property
-    def is_of_all_pairs(self) -> bool:
-        """Whether it was meant to be of all pairs: not only of those in which neither run failed."""
-        return self.kind != LEARNED
+    def direction(self) -> int:
+        """+1 or -1 where the interval excludes no difference, which in a reach is 1; without one, the side of the estimate."""
+        same = 1.0 if self.kind == REACH else 0.0
+        moved = Interval(self.estimate - same, self.low - same, self.high - same, self.n, self.exact)
+        return moved.sign if moved.bounded else int(np.nan_to_num(np.sign(moved.estimate)))
 
     @property
     def sign(self) -> int:
-        """+1 or -1 where the arms are told apart: the interval excludes zero and p, adjusted, is below 5%; else 0."""
-        return self.difference.sign * int(self.p_adjusted < ALPHA)
-
-    @property
-    def improvement(self) -> Interval:
-        """The share of pairs in which the arm is better."""
-        return statistics.improvement(self.better, self.tied, self.n)
+        """+1 or -1 where the arms are told apart: there is a direction, and p, adjusted, is below 5%; else 0."""
+        return self.direction * int(self.p_adjusted < ALPHA)
 
 
 @dataclass(frozen=True)
 class Results:
-    """What a study gave: `runs`, the outcomes of each run (arm, learning_rate, seed, failed, ...), and `contrasts`."""
+    """What a study gave: `runs`, the outcomes of each run (arm, learning_rate, seed, failed, ...), and `contrasts`.
+
+    `chosen` are its seeds where they are not those from 0 on.
+    """
 
     study: Study
     runs: pd.DataFrame
     contrasts: pd.DataFrame
+    chosen: tuple[int, ...] = ()
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """The seeds that there were to be, ascending."""
+        return self.chosen or tuple(range(self.study.seeds))
 
     @property
     def rates(self) -> list[float]:
@@ -114,21 +122,37 @@ class Results:
         """The outcome of each run at a rate: a row for each seed, a column for each arm; NaN where a run has none."""
         runs = self.runs[self.runs.learning_rate == rate]
         table = runs.pivot(index="seed", columns="arm", values=outcome)
-        return table.reindex(index=range(self.study.seeds), columns=[arm.name for arm in self.study.arms])
+        return table.reindex(index=list(self.seeds), columns=[arm.name for arm in self.study.arms])
+
+    def learned(self, outcome: str, rate: float) -> pd.DataFrame:
+        """The same of the runs that learned, NaN where one failed; of an outcome that is `early`, of all."""
+        table = self.values(outcome, rate).astype(float)
+        return table if OUTCOMES[outcome].early else table.mask(self._failed[rate])
+
+    def ranked(self, outcome: str, rate: float) -> pd.DataFrame:
+        """The same of all runs, to be put in order: infinitely bad where one failed, or never came to what it was to reach."""
+        table, named = self.values(outcome, rate).astype(float), OUTCOMES[outcome]
+        never = table > self.study.epochs if named.is_time else False
+        return table.mask(self._failed[rate] | never, -np.inf if named.higher_is_better else np.inf)
+
+    @cached_property
+    def _failed(self) -> dict[float, pd.DataFrame]:
+        return {rate: self.values("failed", rate).eq(True) for rate in self.rates}
 
     def lost(self, arm: str) -> pd.DataFrame:
         """The outcomes of an arm's runs that failed."""
         return self.runs[self.runs.failed & (self.runs.arm == arm)]
 
     def differences(self, outcome: str, arm: str, rate: float) -> pd.Series:
-        """Arm minus reference in each pair, by seed, of ratios that of their logarithms; NaN where one has no value."""
-        table = self.values(outcome, rate).astype(float)
-        table = np.log(table) if outcome in OUTCOMES and OUTCOMES[outcome].is_ratio else table
+        """Arm minus reference in each pair, by seed, of ratios that of their logarithms; NaN where one failed or has none."""
+        table = self.learned(outcome, rate)
+        table = np.log(table) if OUTCOMES[outcome].is_ratio else table
         return table[arm] - table[self.study.arms[0].name]
 
-    def mean(self, outcome: str, arm: str, rate: float) -> Interval:
-        """One arm's mean over its runs, with Student's interval."""
-        return statistics.mean_interval(self.values(outcome, rate)[arm])
+    def spread(self, outcome: str, arm: str, rate: float) -> Spread:
+        """Median and range of an arm's runs that learned; of epochs until something of all, infinite where never."""
+        read = self.ranked if OUTCOMES[outcome].is_time else self.learned
+        return statistics.spread(read(outcome, rate)[arm])
 
     def find(self, outcome: str, arm: str = "", rate: float | None = None, kind: str = CELL) -> list[Contrast]:
         """The contrasts of an outcome, of one arm or all, at one rate or all, in the order of rates, then arms."""

@@ -2,13 +2,14 @@
 
 import functools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy import special, stats
+from scipy import stats
 
 ALPHA = 0.05  # of every test
 LEVEL = 1 - ALPHA  # of every interval
+ROUNDING = 1e-12  # by which differences that are equal can differ, of numbers of order one
 MOST_FLIPS = 2**16  # sign patterns of an exact test; from 17 pairs on, as many are drawn
 
 
@@ -39,8 +40,23 @@ class Interval:
             return 0
         return int(self.bounded and self.low > 0) - int(self.bounded and self.high < 0)
 
+    def within(self, least: float, most: float) -> "Interval":
+        """The part of it that is possible, where it is known to lie from `least` to `most`: it covers the truth as often."""
+        low, high = (float(np.clip(end, least, most)) for end in (self.low, self.high))
+        return replace(self, low=low, high=high)
+
 
 NOTHING = Interval(np.nan, np.nan, np.nan, 0)
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Where `n` values lie: their median, the least and the most; NaN of none."""
+
+    median: float
+    least: float
+    most: float
+    n: int
 
 
 def _finite(values: Sequence[float]) -> np.ndarray:
@@ -48,8 +64,18 @@ def _finite(values: Sequence[float]) -> np.ndarray:
     return x[np.isfinite(x)]
 
 
-def mean_interval(values: Sequence[float]) -> Interval:
-    """Mean and Student's t 95% interval over `values`, (n,) one for each seed; NaN values are left out and not counted."""
+def spread(values: Sequence[float]) -> Spread:
+    """Median and range of values; NaN are left out and not counted. Infinite ones count, as what never came about."""
+    x = np.sort(np.asarray(values, dtype=float))
+    x = x[~np.isnan(x)]
+    if not len(x):
+        return Spread(np.nan, np.nan, np.nan, 0)
+    low, high = x[(len(x) - 1) // 2], x[len(x) // 2]  # equal where both are infinite, whose mean would be none
+    return Spread(float(low if low == high else (low + high) / 2), float(x[0]), float(x[-1]), len(x))
+
+
+def mean_interval(values: Sequence[float], level: float = LEVEL) -> Interval:
+    """Mean and Student's t interval over `values`, (n,) one for each seed; NaN values are left out and not counted."""
     x = _finite(values)
     n = len(x)
     if n == 0:
@@ -57,20 +83,8 @@ def mean_interval(values: Sequence[float]) -> Interval:
     mean = float(x.mean())
     if n == 1:
         return Interval(mean, np.nan, np.nan, 1)
-    half = float(stats.t.ppf((1 + LEVEL) / 2, n - 1) * stats.sem(x))
+    half = float(stats.t.ppf((1 + level) / 2, n - 1) * stats.sem(x))
     return Interval(mean, mean - half, mean + half, n)
-
-
-def paired_difference(first: Sequence[float], second: Sequence[float]) -> Interval:
-    """Mean of second - first over pairs, with its 95% interval; a pair with a NaN is left out and not counted.
-
-    Raises:
-        ValueError: the two differ in length.
-    """
-    a, b = np.asarray(first, dtype=float), np.asarray(second, dtype=float)
-    if a.shape != b.shape:
-        raise ValueError(f"pairs need two values each: {a.shape} and {b.shape}")
-    return mean_difference(b - a)
 
 
 def enough(family: int) -> int:
@@ -145,6 +159,30 @@ def exact_p(differences: Sequence[float]) -> float:
     return (as_far + 1) / (len(flipped) + 1)  # and the pattern that was seen, of which nothing is flipped
 
 
+def signed_ranks(differences: Sequence[float]) -> np.ndarray:
+    """The ranks of the sizes of paired `differences`, with their signs; NaN are left out.
+
+    Equal sizes share their mean rank; zeros are ranked too and then count nothing (Pratt, JASA 54, 1959). Infinite differences
+    are larger than all others and as large as one another. `exact_p` of these ranks is the exact signed-rank test (Wilcoxon,
+    Biometrics Bulletin 1, 1945), whatever ties there are.
+    """
+    x = np.asarray(differences, dtype=float)
+    x = x[~np.isnan(x)]
+    sizes = np.abs(x)
+    order = np.argsort(sizes, kind="stable")
+    with np.errstate(invalid="ignore"):
+        apart = np.diff(sizes[order], prepend=0.0) > ROUNDING  # of two infinite ones: not
+    groups = np.empty(len(x))
+    groups[order] = np.cumsum(apart)
+    return np.where(groups > 0, np.sign(x), 0.0) * stats.rankdata(groups)
+
+
+def rank_biserial(differences: Sequence[float]) -> float:
+    """The signed ranks' sum over that of their sizes: 1 where all differences are above zero, -1 below (Kerby, 2014)."""
+    ranks = signed_ranks(differences)
+    return float(ranks.sum() / np.abs(ranks).sum()) if ranks.any() else 0.0 if len(ranks) else np.nan
+
+
 def exact_interval(differences: Sequence[float]) -> Interval:
     """Mean of `differences` with the 95% interval that belongs to `exact_p`: the shifts that the test does not refuse.
 
@@ -185,13 +223,6 @@ def share(count: int, n: int) -> Interval:
     return Interval(count / n, float(ends.low), float(ends.high), n)
 
 
-def improvement(won: int, tied: int, n: int) -> Interval:
-    """Share of `n` pairs that were `won`, a tie counting half; its Wilson interval allows for any split of the ties."""
-    if n == 0:
-        return NOTHING
-    return Interval((won + tied / 2) / n, share(won, n).low, share(won + tied, n).high, n)
-
-
 def rank_correlation(first: Sequence[float], second: Sequence[float]) -> Interval:
     """Spearman's rank correlation with the 95% interval of Bonett & Wright (Psychometrika 65, 2000); of five pairs or more."""
     a, b = np.asarray(first, dtype=float), np.asarray(second, dtype=float)
@@ -205,24 +236,11 @@ def rank_correlation(first: Sequence[float], second: Sequence[float]) -> Interva
     return Interval(r, float(np.tanh(np.arctanh(r) - half)), float(np.tanh(np.arctanh(r) + half)), n)
 
 
-def standardised(differences: Sequence[float]) -> Interval:
-    """Mean of paired `differences` in their standard deviations (Cohen's d_z), with the 95% interval of noncentral t."""
-    x = _finite(differences)
-    n = len(x)
-    if n < 2 or np.ptp(x) == 0:
-        return Interval(np.nan, np.nan, np.nan, n)
-    root = np.sqrt(n)
-    d = x.mean() / x.std(ddof=1)
-    if abs(d * root) > 1000:  # a spread that is but rounding; the ends would take minutes to find
-        return Interval(float(d), np.nan, np.nan, n)
-    low, high = (special.nctdtrinc(n - 1, p, d * root) / root for p in ((1 + LEVEL) / 2, (1 - LEVEL) / 2))
-    return Interval(float(d), float(low), float(high), n)
-
-
 def equivalence_p(differences: Sequence[float], margin: float) -> float:
     """p of two one-sided t tests that the mean of paired `differences` lies within ±`margin` (Schuirmann, 1987).
 
-    Small where the arms are shown to be equal up to the margin. NaN with fewer than two pairs, or without spread.
+    Small where the arms are shown to be equal up to the margin: below 5% just where the 90% `mean_interval` lies within it. NaN
+    with fewer than two pairs, or without spread.
     """
     x = _finite(differences)
     if len(x) < 2 or np.ptp(x) == 0:

@@ -1,15 +1,31 @@
 """How soon and how far: epochs until an accuracy is reached, and the largest learning rate at which an arm is still good."""
 
 import warnings
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
+from bnlib.experiment.outcomes import per_run
+from bnlib.experiment.study import Study
+
 USABLE = 0.01  # a rate is usable where test accuracy is within a percentage point of the arm's best
 OTHERS = (0.005, 0.02)  # other such margins, to see how much hangs on that one
-CHANCE = 0.1  # the test accuracy that a diverged network is counted with
+MARGINS = (0.0025, 0.005, 0.01, 0.02, 0.05)  # and more, from strict to lenient
+SURVIVED = "largest_rate_survived"  # how contrasts call the largest rate that runs survive
+
+
+def named(margin: float) -> str:
+    """How contrasts call the largest usable rate within a margin."""
+    return f"largest_rate_{margin:g}"
+
+
+LABELS = {
+    named(margin): f"largest rate within {100 * margin:g} point{'s' * (margin != USABLE)} of the arm's best test accuracy"
+    for margin in (USABLE, *OTHERS)
+} | {SURVIVED: "largest rate up to which no run failed"}
 
 
 class Curve(NamedTuple):
@@ -54,19 +70,24 @@ def kaplan_meier(first: Reached) -> Curve:
 
 
 def final_accuracy(runs: pd.DataFrame) -> pd.DataFrame:
-    """Test accuracy after the last epoch: index (arm, seed), a column for each rate; `CHANCE` for a diverged run.
+    """Test accuracy after the last epoch of runs that learned: index (arm, seed), a column for each rate; NaN where one failed.
 
     Args:
         runs: the outcomes of a study's runs, as `results.Results` has them.
     """
-    table = runs.assign(accuracy=runs.test_accuracy_last.fillna(CHANCE))
+    table = runs.assign(accuracy=runs.test_accuracy_last.mask(runs.failed.astype(bool)))
     return table.pivot(index=["arm", "seed"], columns="learning_rate", values="accuracy")
 
 
 def usable(runs: pd.DataFrame) -> dict[str, list[float]]:
-    """For each arm the rates whose mean test accuracy is within `USABLE` of that arm's best, ascending."""
-    means = final_accuracy(runs).groupby("arm").mean()
-    return {arm: list(row.index[row >= row.max() - USABLE]) for arm, row in means.iterrows()}
+    """For each arm the usable rates, ascending: none of its runs failed there, and their median is near enough its best.
+
+    That is, the median test accuracy is within `USABLE` of the highest one of all rates at which none of the arm's runs failed.
+    """
+    medians = final_accuracy(runs).groupby("arm").median()
+    failed = runs.pivot_table(index="arm", columns="learning_rate", values="failed", aggfunc="any")
+    good = medians.mask(failed.astype(bool))
+    return {arm: list(row.index[row >= row.max() - USABLE]) for arm, row in good.iterrows()}
 
 
 def largest(runs: pd.DataFrame, margin: float = USABLE) -> pd.DataFrame:
@@ -77,6 +98,43 @@ def largest(runs: pd.DataFrame, margin: float = USABLE) -> pd.DataFrame:
     Returns:
         Index seed, a column for each arm; NaN where no rate is usable.
     """
-    accuracy, failed = final_accuracy(runs), runs.pivot(index=["arm", "seed"], columns="learning_rate", values="failed")
-    good = accuracy.ge(accuracy.max(axis=1) - margin, axis=0) & ~failed.fillna(True).astype(bool)
+    accuracy = final_accuracy(runs)
+    return _highest(accuracy.ge(accuracy.max(axis=1) - margin, axis=0))
+
+
+def survived(runs: pd.DataFrame) -> pd.DataFrame:
+    """The largest rate that each arm survives, seed by seed: neither there nor at a smaller rate of those tried a run failed.
+
+    It is a rate that was tried: the highest of these stands for all above it, too, so that a ratio of two is no farther from 1
+    than with more rates.
+
+    Returns:
+        Index seed, a column for each arm; NaN where the run at the smallest rate failed.
+    """
+    failed = runs.pivot(index=["arm", "seed"], columns="learning_rate", values="failed").fillna(True).astype(bool)
+    return _highest(~failed.cummax(axis=1))
+
+
+def _highest(good: pd.DataFrame) -> pd.DataFrame:
+    """The highest rate of each row that is good: index seed, a column for each arm."""
     return good.apply(lambda row: row.index[row].max(), axis=1).unstack("arm")
+
+
+def reach(study: Study, epochs: pd.DataFrame, margins: Sequence[float] = MARGINS) -> pd.DataFrame:
+    """How the largest usable rate depends on what counts as usable, and on how long runs are: after each of their epochs.
+
+    Args:
+        study: of short runs at many rates.
+        epochs: records that hold it.
+        margins: of test accuracy, fractions.
+
+    Returns:
+        Columns epoch, margin, arm, seed, and `largest` as `largest` has it for runs of so many epochs; the study's arms only.
+    """
+    its, found = study.of(epochs), []
+    for epoch in range(1, study.epochs + 1):
+        runs = per_run(its[its.epoch <= epoch], ["arm", "learning_rate", "seed"], ["test_accuracy_last"], epoch)
+        for margin in margins:
+            long = largest(runs, margin).melt(var_name="arm", value_name="largest", ignore_index=False).reset_index()
+            found.append(long.assign(epoch=epoch, margin=margin))
+    return pd.concat(found, ignore_index=True)[["epoch", "margin", "arm", "seed", "largest"]]

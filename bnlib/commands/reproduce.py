@@ -1,7 +1,7 @@
 """`make reproduce`: all runs of a report are done anew, in a place of their own, and held against those that stand there."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -52,7 +52,7 @@ def reproduce() -> bool:
         "dataset": dataset,
         "runs": compared_runs(runs, [run for study in asked for run in anew[study.name]]),
         "contrasts": [row for name, its in by_name.items() if name in old for row in compared_contrasts(old[name], its)],
-        "claims": compared_claims(list(old.values()), list(by_name.values())),
+        "claims": compared_claims(old, by_name),
         "machines": {name: (_kinds(runs, name), environment.machine(settings.device)[name]) for name in COMPARED},
         "seeds": {_titled(name): (old[name].study.seeds, its.study.seeds) for name, its in by_name.items() if name in old},
     }
@@ -101,8 +101,8 @@ def compared_contrasts(kept: Results, anew: Results) -> list[dict[str, Any]]:
         if row.learning_rate not in kept.rates or row.arm not in {arm.name for arm in kept.others}:
             continue  # asked for now and not then
         pairs, its = (r.differences(row.outcome, row.arm, row.learning_rate).dropna() for r in (kept, anew))
-        interval = statistics.prediction_interval(pairs, max(len(its), 1))
         outcome = OUTCOMES[row.outcome]
+        interval = statistics.prediction_interval(pairs, max(len(its), 1)).within(-outcome.width, outcome.width)
         found.append(
             {
                 "study": _titled(anew.study.name),
@@ -120,9 +120,9 @@ def compared_contrasts(kept: Results, anew: Results) -> list[dict[str, Any]]:
     return found
 
 
-def compared_claims(kept: Sequence[Results], anew: Sequence[Results]) -> list[dict[str, Any]]:
-    """The verdict on each claim, old and new; of both the results at each rate come first."""
-    pairs = zip(claims.judge(*kept), claims.judge(*anew), strict=True)
+def compared_claims(kept: Mapping[str, Results], anew: Mapping[str, Results]) -> list[dict[str, Any]]:
+    """The verdict on each claim, old and new."""
+    pairs = zip(claims.judge(kept), claims.judge(anew), strict=True)
     return [{"number": old.number, "name": old.name, "kept": old.verdict, "anew": new.verdict} for old, new in pairs]
 
 

@@ -67,15 +67,3 @@ def test_damaged_benchmark_is_said_in_one_line(content):
     files.write(paths.benchmark(), content)
     with pytest.raises(UserError, match=r"benchmark\.json is damaged; `make bench KEEP=1` makes it again, or delete it"):
         benchmark.kept(["one"])
-
-
-def test_seconds_of_an_epoch_come_from_the_benchmark():
-    facts = SHARED | {"training images": "600"}
-    # Two runs share 300 images per second without a norm (the median of 400 and 200), and 150 with batch norm.
-    assert benchmark.seconds_per_epoch(made(), facts) == {"none": pytest.approx(4), "batch": pytest.approx(8)}
-    assert benchmark.seconds_per_epoch(None, facts) is None
-
-
-@pytest.mark.parametrize("name", SHARED)
-def test_seconds_of_other_arithmetic_are_not_those_of_these_runs(name):
-    assert benchmark.seconds_per_epoch(made(), SHARED | {"training images": "600", name: "other"}) is None

@@ -8,21 +8,22 @@ from hypothesis.extra import numpy as hnp
 from scipy import stats
 
 from bnlib.analysis.statistics import (
+    Spread,
     difference_p,
     enough,
     equivalence_p,
     exact_interval,
     exact_p,
     holm,
-    improvement,
     mcnemar_p,
     mean_difference,
     mean_interval,
-    paired_difference,
     prediction_interval,
+    rank_biserial,
     rank_correlation,
     share,
-    standardised,
+    signed_ranks,
+    spread,
 )
 
 VALUES = hnp.arrays(float, st.integers(2, 20), elements=st.floats(-1e3, 1e3))
@@ -35,11 +36,6 @@ def test_interval_of_three_values_by_hand():
     assert interval.low == pytest.approx(2 - 4.302653 / 3**0.5, abs=1e-6)
     assert interval.high == pytest.approx(2 + 4.302653 / 3**0.5, abs=1e-6)
     assert interval.n == 3
-
-
-def test_paired_difference_is_second_minus_first():
-    # differences 1, 2, 3: the spread between seeds, 10 to 30, cancels out
-    assert paired_difference([10, 20, 30], [11, 22, 33]) == mean_interval([1, 2, 3])
 
 
 def test_one_value_bounds_nothing():
@@ -55,10 +51,6 @@ def test_no_value_gives_no_estimate():
     assert interval.n == 0
 
 
-def test_diverged_pairs_are_left_out_and_not_counted():
-    assert paired_difference([1, np.nan, 3], [2, 5, np.nan]) == mean_interval([1])
-
-
 def test_equal_values_claim_nothing_however_far_from_zero():
     interval = mean_interval([0.5] * 4)
     assert (interval.low, interval.high) == (0.5, 0.5)
@@ -69,11 +61,6 @@ def test_equal_values_claim_nothing_however_far_from_zero():
 @pytest.mark.parametrize(("values", "sign"), [([1, 1.1, 0.9], 1), ([-1, -1.1, -0.9], -1), ([-1, 0, 1], 0)])
 def test_sign_says_where_the_whole_interval_lies(values, sign):
     assert mean_interval(values).sign == sign
-
-
-def test_unpaired_values_are_refused():
-    with pytest.raises(ValueError, match="pairs need two values each"):
-        paired_difference([1, 2], [1])
 
 
 @given(VALUES)
@@ -91,8 +78,62 @@ def test_interval_moves_with_its_values(values, shift):
 
 @given(VALUES)
 def test_swapping_the_arms_turns_the_sign(values):
-    zero = np.zeros_like(values)
-    assert paired_difference(zero, values).sign == -paired_difference(values, zero).sign
+    assert mean_interval(values).sign == -mean_interval(-values).sign
+
+
+def test_interval_of_another_level_is_as_wide_as_that_says():
+    # Student's t for 2 degrees of freedom at 95%: 2.919986
+    interval = mean_interval([1, 2, 3], 0.9)
+    assert interval.high == pytest.approx(2 + 2.919986 / 3**0.5, abs=1e-6)
+
+
+def test_interval_keeps_to_what_is_possible():
+    wide = mean_interval([0.2, 0.9]).within(-1, 1)
+    assert (wide.estimate, wide.low, wide.high, wide.n) == (0.55, -1, 1, 2)
+    assert mean_interval([1, 2, 3]).within(-10, 10) == mean_interval([1, 2, 3])
+    assert not mean_interval([0.5]).within(-1, 1).bounded
+
+
+def test_spread_is_median_and_range_and_knows_never():
+    inf = float("inf")
+    assert spread([3, np.nan, 1, 2, 10]) == Spread(2.5, 1, 10, 4)
+    assert spread([1, inf, 2, inf, inf]) == Spread(inf, 1, inf, 5)
+    assert spread([1, 2, inf, inf]).median == inf  # fewer than all but half
+    assert spread([np.nan]).n == 0
+
+
+def test_signed_ranks_share_the_ranks_of_equal_sizes_and_count_zeros_as_nothing():
+    # Sizes 0, 1, 1, 2, 5: ranks 1, 2.5, 2.5, 4, 5.
+    assert signed_ranks([2, -1, 0, 1, -5, np.nan]).tolist() == [4, -2.5, 0, 2.5, -5]
+
+
+def test_signed_ranks_take_what_is_infinitely_far_as_the_largest_and_alike():
+    assert signed_ranks([-np.inf, 3, np.inf, -1]).tolist() == [-3.5, 2, 3.5, -1]
+
+
+def test_signed_ranks_take_differences_of_rounded_numbers_as_equal():
+    # All of one image of 10,000, and one of none, though no two are equal to the last bit.
+    differences = np.array([0.9908, 0.9912, 0.9903, 0.3]) - np.array([0.9907, 0.9911, 0.9904, 0.1 + 0.2])
+    assert len({abs(d) for d in differences}) == 4
+    assert signed_ranks(differences).tolist() == [3, 3, -3, 0]
+
+
+def test_exact_test_of_signed_ranks_is_wilcoxon_s():
+    # Ranks 1, 2, 3, -4: of 16 patterns the sums at least 2 in size are all but those of 0: 1 + 4 = 2 + 3, twice.
+    assert exact_p(signed_ranks([1, 2, 3, -40])) == pytest.approx(14 / 16)
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        values = rng.normal(0.5, 1, size=9)
+        assert exact_p(signed_ranks(values)) == pytest.approx(stats.wilcoxon(values, method="exact").pvalue)
+
+
+def test_rank_biserial_goes_from_all_below_to_all_above():
+    assert rank_biserial([1, 2, np.inf]) == 1
+    assert rank_biserial([-1, -2]) == -1
+    assert rank_biserial([1, 2, -3]) == 0  # 1 + 2 - 3
+    assert rank_biserial([3, -1]) == pytest.approx(1 / 3)
+    assert rank_biserial([0, 0]) == 0
+    assert np.isnan(rank_biserial([]))
 
 
 def test_interval_covers_the_truth_as_often_as_it_says():
@@ -230,21 +271,6 @@ def test_share_has_wilson_s_interval():
     assert (interval.estimate, interval.low) == (0, 0)
     assert interval.high == pytest.approx(z2 / (10 + z2), rel=1e-5)
     assert share(0, 0).n == 0
-
-
-def test_improvement_counts_ties_half_and_is_unsure_of_them():
-    interval = improvement(won=2, tied=1, n=4)
-    assert interval.estimate == 2.5 / 4
-    assert (interval.low, interval.high) == (share(2, 4).low, share(3, 4).high)
-    assert improvement(0, 0, 0).n == 0
-
-
-def test_standardised_is_mean_over_spread_with_a_noncentral_interval():
-    d = standardised([1, 2, 3])
-    assert d.estimate == pytest.approx(2)  # mean 2, standard deviation 1
-    for end, probability in ((d.low, 0.975), (d.high, 0.025)):
-        assert stats.nct.cdf(2 * 3**0.5, 2, end * 3**0.5) == pytest.approx(probability, abs=1e-4)
-    assert np.isnan(standardised([1, 1, 1]).estimate)
 
 
 def test_equivalence_needs_narrow_differences_within_the_margin():

@@ -34,6 +34,8 @@ RUN = run((0.5, 0.90), (0.3, 0.98), (0.2, 0.985), (0.1, 0.975)).assign(train_acc
         ("test_accuracy_last", 0.975),
         ("test_loss_last", 0.2),
         ("fluctuation", 0.01),  # from 0.985 in the third epoch to 0.975 in the fourth; what was before does not count
+        ("fluctuation_loss", 0.1),
+        ("fluctuation_log_loss", 2),  # from 0.2 to a half of it
         ("gap", 0.015),
         ("epochs_until_0.98", 2),
         ("epochs_until_0.985", 3),
@@ -113,6 +115,31 @@ def test_diverged_run_counts_until_it_diverged():
     assert np.isnan(read("train_loss_last", gone))
     assert np.isnan(read("test_accuracy_last", gone))
     assert read("epochs_until_0.98", gone, given=10) == 11  # of the epochs that it was given, not of those that it had
+
+
+def test_factor_is_the_same_up_and_down():
+    there_and_back = run((0.5, 0.9), (0.4, 0.9), (0.1, 0.9), (0.3, 0.9), (0.1, 0.9))
+    assert read("fluctuation_log_loss", there_and_back, given=5) == pytest.approx(3)
+    assert np.isnan(read("fluctuation_log_loss", run((0.5, 0.9), (0.4, 0.9), (0.1, 0.9), (2.3, 0.1)), given=4))
+
+
+@pytest.mark.parametrize(
+    ("name", "width"),
+    [("test_accuracy_last", 1), ("gap", 2), ("dead_relu1", 1), ("shift_cosine", 2), ("test_loss_last", np.inf)],
+)
+def test_differences_have_the_width_of_what_is_possible(name, width):
+    assert OUTCOMES[name].width == width
+
+
+def test_chain_that_diverged_failed_at_the_rates_that_it_did_not_come_to():
+    runs = pd.DataFrame(
+        [("none", 0.001, 0, False), ("none", 0.01, 0, True), ("none", 0.001, 1, False), ("none", 0.01, 1, False)],
+        columns=["arm", "learning_rate", "seed", "failed"],
+    )
+    found = outcomes.with_ended(runs, [0.001, 0.01, 0.005])
+    assert found.iloc[:4].equals(runs)
+    assert found.iloc[4:].to_numpy().tolist() == [["none", 0.005, 0, True]]
+    assert outcomes.with_ended(runs[runs.seed == 1], [0.001, 0.01, 0.005]).equals(runs[runs.seed == 1])
 
 
 def test_each_run_has_a_row_whatever_the_order_of_the_records(epochs):

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+import pandas as pd
+
 from bnlib.analysis import claims, contrasts
 from bnlib.experiment import records, studies
 from bnlib.experiment.study import Study
@@ -14,7 +16,7 @@ def save(folders: Sequence[Path], into: Path, took: Path, keep_time: bool) -> No
     """Writes records, contrasts, claims, networks and facts of several studies, for the report's notebook.
 
     Args:
-        folders: those of the studies' own records, the runs at each rate first: the claims are judged by these.
+        folders: those of the studies' own records, the runs at each rate first.
         into: where to write.
         took: the file that keeps how long the runs trained.
         keep_time: whether to write that file anew.
@@ -23,11 +25,12 @@ def save(folders: Sequence[Path], into: Path, took: Path, keep_time: bool) -> No
     records.save(made, into)
     asked = [Study.model_validate_json((folder / "study.json").read_bytes()) for folder in folders]
     results = [contrasts.of(study, made.epochs, made.steps) for study in studies.joined(asked)]
+    found = {each.study.name: each for each in results}
     # What would do in its place is held against batch norm, too.
     again = [contrasts.against(each, claims.ARM) for each in results if each.study.combined]
     contrasts.save([*results, *again], into)
-    judged = claims.table(claims.judge(*results))
-    files.write_if_changed(into / "claims.csv", judged.to_csv(index=False, lineterminator="\n"))
+    judged = [claims.table(its, where, seeds) for where in claims.STUDY for seeds, its in claims.by_seeds(found, where).items()]
+    files.write_if_changed(into / "claims.csv", pd.concat(judged).to_csv(index=False, lineterminator="\n"))
     files.write_if_changed(into / "networks.csv", (folders[0] / "networks.csv").read_bytes())
     if keep_time:
         provenance.keep_time(made, took)

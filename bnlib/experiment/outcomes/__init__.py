@@ -9,7 +9,7 @@ from bnlib.experiment.outcomes.measured import MEASURED, SETTLED, TABLE, THRESHO
 from bnlib.experiment.outcomes.outcome import Outcome
 from bnlib.experiment.outcomes.seen import OF_FAILED, SEEN
 
-__all__ = ["MEASURED", "OUTCOMES", "SEEN", "SETTLED", "TABLE", "THRESHOLDS", "Outcome", "failed", "per_run"]
+__all__ = ["MEASURED", "OUTCOMES", "SEEN", "SETTLED", "TABLE", "THRESHOLDS", "Outcome", "failed", "per_run", "with_ended"]
 
 OUTCOMES = MEASURED | SEEN
 
@@ -35,6 +35,20 @@ def per_run(
         values = (OUTCOMES[name].read(run, given) if not OUTCOMES[name].seen else _of_looks(name, seen, lost) for name in names)
         rows.append((*key, lost, *values))
     return pd.DataFrame(rows, columns=[*by, "failed", *names])
+
+
+def with_ended(runs: pd.DataFrame, rates: Sequence[float]) -> pd.DataFrame:
+    """The runs of chains, a row at each rate, with rows for those that a chain did not come to as it diverged: it failed there.
+
+    Args:
+        runs: with the columns arm, learning_rate, seed and failed.
+        rates: of the chain, in its order.
+    """
+    table = runs.set_index(["arm", "seed", "learning_rate"])
+    chains = table[table.failed.astype(bool)].index.droplevel("learning_rate").unique()
+    at = [(*chain, rate) for chain in chains for rate in rates if (*chain, rate) not in table.index]
+    ended = pd.DataFrame(at, columns=table.index.names).assign(failed=True)
+    return pd.concat([runs, ended], ignore_index=True).astype({"failed": bool}) if at else runs
 
 
 def _looks(steps: pd.DataFrame | None, by: Sequence[str]) -> dict[tuple, pd.DataFrame]:

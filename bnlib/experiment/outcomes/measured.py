@@ -9,7 +9,7 @@ from bnlib.experiment.config import TESTED
 from bnlib.experiment.outcomes.outcome import Outcome
 
 THRESHOLDS = (0.98, 0.985, 0.99)  # test accuracies by which it is told how soon a network learns
-SETTLED = 3  # the epoch from which on test accuracy should not change much any more
+SETTLED = 3  # the epoch from which on a run should not change much any more
 
 
 def failed(run: pd.DataFrame) -> bool:
@@ -29,10 +29,23 @@ def _gap(run: pd.DataFrame, given: int) -> float:
     return np.nan if failed(run) else run.train_accuracy.iloc[-1] - run.test_accuracy.iloc[-1]
 
 
-def _fluctuation(run: pd.DataFrame, given: int) -> float:
-    """Mean size of the change of test accuracy from one epoch to the next, from `SETTLED` on; NaN for a run that failed."""
-    settled = run.test_accuracy[run.epoch >= SETTLED]
-    return np.nan if failed(run) or len(settled) < 2 else settled.diff().abs().mean()
+def _fluctuation(column: str) -> Callable[[pd.DataFrame, int], float]:
+    """Mean size of the change of a column from one epoch to the next, from `SETTLED` on; NaN for a run that failed."""
+
+    def summary(run: pd.DataFrame, given: int) -> float:
+        settled = run[column][run.epoch >= SETTLED]
+        return np.nan if failed(run) or len(settled) < 2 else settled.diff().abs().mean()
+
+    return summary
+
+
+def _factor(run: pd.DataFrame, given: int) -> float:
+    """The factor by which training loss changes from one epoch to the next, up or down: the mean of its logarithms.
+
+    It moves with a loss that falls steadily, too, and most where that falls fast.
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.exp(_fluctuation("train_loss")(run.assign(train_loss=np.log(run.train_loss)), given))
 
 
 def _second(column: str) -> Callable[[pd.DataFrame, int], float]:
@@ -42,7 +55,7 @@ def _second(column: str) -> Callable[[pd.DataFrame, int], float]:
 def _until(threshold: float) -> Outcome:
     """The epochs until a run first reaches `threshold`, or one more than it was given where it did not get there.
 
-    Its mean is the restricted mean time up to that epoch, which misses do not bias: they are there by definition.
+    What lies behind the last epoch is not known, so that it is compared by rank, "never" the last, and not by its mean.
     """
 
     def summary(run: pd.DataFrame, given: int) -> float:
@@ -61,8 +74,10 @@ MEASURED = {
     "train_accuracy_last": Outcome("training accuracy", "train_accuracy", "last", higher_is_better=True),
     "test_accuracy_last": Outcome("test accuracy", "test_accuracy", "last", higher_is_better=True),
     "test_loss_last": Outcome("test loss", "test_loss", "last", higher_is_better=False),
-    "fluctuation": Outcome("fluctuation of test accuracy", "accuracy", "", higher_is_better=False, summary=_fluctuation),
-    "gap": Outcome("training accuracy minus test accuracy", "accuracy", "last", higher_is_better=False, summary=_gap),
+    "fluctuation": Outcome("fluctuation of test accuracy", "accuracy", "", False, _fluctuation("test_accuracy")),
+    "fluctuation_loss": Outcome("fluctuation of training loss", "loss", "", False, _fluctuation("train_loss")),
+    "fluctuation_log_loss": Outcome("factor from one training loss to the next", "ratio", "", False, _factor),
+    "gap": Outcome("training accuracy minus test accuracy", "difference of accuracy", "last", False, _gap),
     **{f"epochs_until_{threshold:g}": _until(threshold) for threshold in THRESHOLDS},
 }
 # The columns of the original's tables.

@@ -14,6 +14,8 @@ class Outcome:
     `summary` maps the rows of a run, in the order of its epochs, and the number of epochs it was given to a number; `seen` maps
     what probes saw in it, a row for each step and a column for each (probe, layer, measure). `column` then says only in what
     unit that is: of an accuracy, a loss, `share`, `epochs` or `ratio`. Ratios are compared by their natural logarithms.
+    `early` is what is seen so soon that no run has failed yet: it is compared over all runs, other outcomes over those that
+    learned.
     """
 
     label: str
@@ -22,6 +24,7 @@ class Outcome:
     higher_is_better: bool
     summary: Callable[[pd.DataFrame, int], float] | None = None
     seen: Callable[[pd.DataFrame], float] | None = None
+    early: bool = False
 
     @property
     def is_accuracy(self) -> bool:
@@ -37,6 +40,18 @@ class Outcome:
     def is_ratio(self) -> bool:
         """Whether arms are compared by how many times as large it is in one as in the other."""
         return self.column == "ratio"
+
+    @property
+    def is_time(self) -> bool:
+        """Whether it is a number of epochs until something, which a run may never have come to: then it has no mean."""
+        return self.column == "epochs"
+
+    @property
+    def width(self) -> float:
+        """How far apart two values can lie: 1 of shares, 2 of a cosine or of what is a difference of shares itself."""
+        if self.is_share:
+            return 2 if self.column.startswith("difference") else 1
+        return 2 if self.column == "cosine" else np.inf
 
     @property
     def scale(self) -> int:

@@ -65,8 +65,10 @@ SEEN = {
     "dead_relu3": Outcome("dead units of linear1 after epoch 1", "share", "", False, seen=_dead("relu3")),
     "dead_most": Outcome("dead share of a layer, the largest", "share", "", False, seen=_dead_most),
     "settled": Outcome("steps until one class is predicted for good", "steps", "", True, seen=_settled),
-    "first_loss": Outcome("loss after the first step over that before", "ratio", "", False, seen=_step_of_loss),
-    "first_step": Outcome("size of linear1's first step over its own", "ratio", "", False, seen=_first_step("linear1")),
+    "first_loss": Outcome("loss after the first step over that before", "ratio", "", False, seen=_step_of_loss, early=True),
+    "first_step": Outcome(
+        "size of linear1's first step over its own", "ratio", "", False, seen=_first_step("linear1"), early=True
+    ),
     "loss_range": Outcome("range of the loss along the gradient", "ratio", "", False, seen=_range("gradient")),
     "loss_range_step": Outcome("range of the loss along the step", "ratio", "", False, seen=_range("step")),
     "predictiveness": Outcome("change of the gradient along it", "ratio", "", False, seen=_most("predictiveness", "gradient")),

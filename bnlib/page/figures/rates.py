@@ -53,9 +53,8 @@ def error(results: Results, ax: Axes, marked: Sequence[float] = (), name: str = 
 
 def _learned(results: Results, name: str, arm: str, rate: float) -> pd.Series:
     """The outcome of an arm's runs at a rate that did not fail; of an accuracy the error in %."""
-    outcome, failed = OUTCOMES[name], results.values("failed", rate)[arm].fillna(True).astype(bool)
-    its = results.values(name, rate)[arm][~failed].dropna().astype(float)
-    return in_percent(its, results.study.held["dataset"]) if outcome.is_share else its
+    its = results.learned(name, rate)[arm].dropna()
+    return in_percent(its, results.study.held["dataset"]) if OUTCOMES[name].is_share else its
 
 
 def in_percent(accuracy: pd.DataFrame | pd.Series, dataset: str) -> pd.DataFrame | pd.Series:
@@ -138,13 +137,16 @@ def failed(results: Results, ax: Axes) -> Axes:
 
 
 @isolated()
-def reach(results: Results, ax: Axes) -> Axes:
+def reach(results: Results, epochs: pd.DataFrame, ax: Axes) -> Axes:
     """The largest usable rate of each arm, the median over seeds, against how far from its best accuracy it may be.
 
-    Steps are those of the rates that were tried. A thin line is of what the same runs were after their first epoch.
+    Steps are those of the rates that were tried. A thin line is of what the same runs were after an earlier epoch.
+
+    Args:
+        epochs: records that hold the study.
     """
     arms, told, ends = looks(results.study), [], {}
-    table = thresholds.by_margin(results)
+    table = thresholds.reach(results.study, epochs)
     for arm, look in arms.items():
         for epoch, its in table[table.arm == arm].groupby("epoch"):
             middle = its.groupby("margin").largest.median()

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from bnlib.analysis.results import Results
+from bnlib.analysis.results import CELL, Results
 from bnlib.analysis.statistics import Interval
 from bnlib.experiment.config import rate_name
 from bnlib.experiment.study import Arm, Study
@@ -32,7 +32,16 @@ def at(rates: Sequence[float]) -> str:
     return listing([rate_name(rate) for rate in rates])
 
 
-def where(results: Results, outcome: str, lower: str, higher: str, neither: str = NO_OTHER, *, named: bool = True) -> str:
+def where(
+    results: Results,
+    outcome: str,
+    lower: str,
+    higher: str,
+    neither: str = NO_OTHER,
+    *,
+    named: bool = True,
+    kind: str = CELL,
+) -> str:
     """Where an outcome is lower and where higher: `lower with batch norm at 0.001, no different that could be seen at 0.01`.
 
     Where they are no pair each is named first: `with batch norm lower at 0.001; with group norm ...`.
@@ -42,18 +51,19 @@ def where(results: Results, outcome: str, lower: str, higher: str, neither: str 
         higher: where above.
         neither: where no difference could be seen.
         named: whether a pair's arm is named.
+        kind: of contrast.
     """
     if is_pair(results.study):
         (arm,) = results.others
         label = f" {arm.label}" if named else ""
-        return of_arm(results, outcome, arm.name, f"{lower}{label}", f"{higher}{label}", neither)
-    return by_text({arm.label: of_arm(results, outcome, arm.name, lower, higher, neither) for arm in results.others})
+        return of_arm(results, outcome, arm.name, f"{lower}{label}", f"{higher}{label}", neither, kind)
+    return by_text({arm.label: of_arm(results, outcome, arm.name, lower, higher, neither, kind) for arm in results.others})
 
 
-def of_arm(results: Results, outcome: str, arm: str, lower: str, higher: str, neither: str = NO_OTHER) -> str:
+def of_arm(results: Results, outcome: str, arm: str, lower: str, higher: str, neither: str = NO_OTHER, kind: str = CELL) -> str:
     """Where one arm's outcome is `lower` than the reference's, where `higher`, and where `neither`."""
     rates = {-1: [], 1: [], 0: [], None: []}
-    for c in results.find(outcome, arm):
+    for c in results.find(outcome, arm, kind=kind):
         rates[c.sign if c.n else None].append(c.learning_rate)
     phrases = {-1: lower, 1: higher, 0: neither, None: "not to be compared"}
     return ", ".join(f"{told} at {at(rates[sign])}" for sign, told in phrases.items() if rates[sign])

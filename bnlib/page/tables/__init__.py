@@ -2,7 +2,7 @@
 
 from bnlib.page.tables.arms import across, best_rates, comparison, cost, facts, machines, networks, splits
 from bnlib.page.tables.article import glance, summary
-from bnlib.page.tables.evidence import claims, gaps, parts, reached, steadiness, tests
+from bnlib.page.tables.evidence import claims, gaps, parts, reached, sides, steadiness, tests
 from bnlib.page.tables.inside import first_steps, gains, left, ratios, survival, usable
 from bnlib.page.tables.studies import effects, first_losses, rates, replayed, replayed_test
 from bnlib.page.tables.table import Table
@@ -30,6 +30,7 @@ __all__ = [
     "reached",
     "replayed",
     "replayed_test",
+    "sides",
     "splits",
     "steadiness",
     "summary",

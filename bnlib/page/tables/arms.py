@@ -11,14 +11,14 @@ from bnlib.analysis.results import OWN, Results
 from bnlib.experiment.config import CLASSES, rate_name
 from bnlib.experiment.outcomes import OUTCOMES, TABLE
 from bnlib.experiment.study import Study
-from bnlib.page.tables.table import Table, both, columns, compared, heads, interval, long_columns
+from bnlib.page.tables.table import Table, both, columns, compared, heads, interval, long_columns, spread
 from bnlib.page.words import CONSTANT, minus
 
 COUNTS = {2: "two", 3: "three", 4: "four", 5: "five", 6: "six", 7: "seven", 8: "eight", 9: "nine"}
 
 
 def comparison(results: Results, learning_rate: float) -> Table:
-    """The original's table at one learning rate, with a mean and interval in each place and the paired difference."""
+    """The original's table at one learning rate, with median and range in each place, and the paired difference."""
     study, rows = results.study, []
     # An outcome that is the same as another, as in runs of one epoch, is there once.
     named = {OUTCOMES[name].title(study.epochs): name for name in TABLE if name in study.outcomes}
@@ -27,9 +27,8 @@ def comparison(results: Results, learning_rate: float) -> Table:
             pairs = results.one(name, arm, learning_rate).n
             rows.append([head, *compared(results, name, learning_rate, arm), str(pairs)])
     caption = (
-        f"Learning rate {rate_name(learning_rate)}: mean over seeds with its 95% interval; the difference is paired "
-        "by seed, accuracies in percentage points. A mean is over the runs that stayed finite, a difference over the pairs in "
-        "which both did, so it need not be the difference of the two means."
+        f"Learning rate {rate_name(learning_rate)}: median and range of the runs that learned; mean paired difference with "
+        "its 95% interval, accuracies in percentage points, over the pairs in which neither run failed."
     )
     return Table(f"rate-{rate_name(learning_rate)}", caption, ["outcome", *long_columns(study), "pairs"], rows)
 
@@ -43,8 +42,9 @@ def across(results: Results, outcome_name: str) -> Table:
             failed = {study.arms[0].name: f"{c.failed_reference} of {c.pairs}", arm: f"{c.failed} of {c.pairs}"}
             rows.append([head, *compared(results, outcome_name, rate, arm), *both(study, arm, failed)])
     caption = (
-        f"{outcome.title(study.epochs).capitalize()} ({outcome.unit}) at each learning rate: mean over seeds with its 95% "
-        f"interval, and the paired difference. The last columns count the runs that failed ({CONSTANT})."
+        f"{outcome.title(study.epochs).capitalize()} ({outcome.unit}) at each learning rate: median and range of the runs "
+        "that learned, and the mean difference with its 95% interval over the pairs in which neither run failed. The last "
+        f"columns count the runs that failed ({CONSTANT})."
     )
     named = ["learning rate", *long_columns(study), *(f"failed {name}" for name in columns(study))]
     return Table(f"across-{outcome.column.replace('_', '-')}", caption, named, rows)
@@ -55,15 +55,16 @@ def best_rates(results: Results) -> Table:
     study, loss, accuracy = results.study, "train_loss_last", "test_accuracy_last"
     best, rows = contrasts.best_rates(results), []
     for arm in study.arms:
-        told = [interval(OUTCOMES[name], results.mean(name, arm.name, best[arm.name])) for name in (loss, accuracy)]
+        told = [spread(OUTCOMES[name], results.spread(name, arm.name, best[arm.name])) for name in (loss, accuracy)]
         rows.append([arm.label, rate_name(best[arm.name]), *told])
     for arm in results.others:
         difference = results.one(accuracy, arm.name, kind=OWN).difference
         what = minus(study) if len(results.others) == 1 else arm.label
         rows.append([f"difference, {what}", "", "", interval(OUTCOMES[accuracy], difference, signed=True)])
     caption = (
-        "Each arm at its own best rate, chosen by the training loss of the last epoch and never by test accuracy: mean over "
-        "seeds with its 95% interval; the paired difference with its own."
+        "Each arm at its own best rate: of the lowest median training loss in the last epoch, among those at which the fewest "
+        "runs failed; never chosen by test accuracy. Median and range of the runs that learned; the mean paired difference "
+        "with its 95% interval."
     )
     return Table("best", caption, ["arm", "its best rate", "training loss, nats", "test accuracy, %"], rows)
 

@@ -5,95 +5,86 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from bnlib.analysis import thresholds
-from bnlib.analysis.claims import Claim, Part
-from bnlib.analysis.results import MARGIN, Contrast, Results
-from bnlib.analysis.statistics import Interval, mean_difference
+from bnlib.analysis.claims import Claim
+from bnlib.analysis.results import CELL, MARGIN, RANK, RANK_CHANGE, REACH, Contrast, Results
 from bnlib.analysis.thresholds import Reached
 from bnlib.experiment.config import rate_name
 from bnlib.experiment.outcomes import OUTCOMES, SETTLED
-from bnlib.page.tables.table import (
-    Table,
-    both,
-    columns,
-    compared,
-    heads,
-    interval,
-    long_columns,
-    number,
-    p_value,
-    share,
-)
-from bnlib.page.words import CONSTANT, listing, versus
+from bnlib.experiment.study import Study
+from bnlib.page.tables.table import Table, both, columns, compared, heads, interval, long_columns, number, p_value
+from bnlib.page.words import versus
+
+FLUCTUATIONS = {  # what each is called where there is little room
+    "fluctuation": "test accuracy",
+    "fluctuation_loss": "training loss",
+    "fluctuation_log_loss": "factor of training loss",
+}
 
 
 def tests(results: Results, outcome_name: str) -> Table:
-    """One outcome at every rate: the test, its adjustment over the family, and what the difference amounts to."""
+    """One outcome at every rate: the difference and its test over pairs that learned, then all pairs by rank."""
     study, outcome, rows = results.study, OUTCOMES[outcome_name], []
     for rate in results.rates:
         for arm, head in heads(study, rate_name(rate)).items():
-            c = results.one(outcome_name, arm, rate)
-            effect = Interval(c.effect, c.effect_low, c.effect_high, c.n)
-            told = [_difference(c), p_value(c.p), p_value(c.p_adjusted), number(c.improvement), number(effect, 1)]
-            rows.append([head, *told, *([p_value(c.equal_p_adjusted)] if outcome.is_accuracy else [])])
-    several = len(results.others) > 1
-    better = "the arm" if several else results.others[0].label.removeprefix("with ")
-    named = ["learning rate", "difference", "p", "p, Holm", "share better", "size"]
+            c, rank = (results.one(outcome_name, arm, rate, kind) for kind in (CELL, RANK))
+            told = [f"{c.n} of {c.pairs}", interval(outcome, c.difference, signed=True), p_value(c.p), p_value(c.p_adjusted)]
+            told += [better(rank), p_value(rank.p_adjusted)]
+            rows.append([head, *told, *([_equal(c)] if outcome.is_accuracy else [])])
+    whose = "the arm" if len(results.others) > 1 else results.others[0].label.removeprefix("with ")
+    named = ["learning rate", "pairs", "difference", "p", "p, Holm", "better", "p by rank, Holm"]
     caption = (
-        f"{outcome.title(study.epochs).capitalize()}, {versus(study)}, {outcome.difference_unit}: the mean "
-        "over pairs with its 95% interval and, below, that of the paired t; p of no difference, alone and adjusted over the "
-        f"{'arms and ' * several}rates; the share of pairs in which {better} is better, with its Wilson interval; the mean in "
-        "standard deviations of the differences, with the interval of noncentral t."
+        f"{outcome.title(study.epochs).capitalize()}, {versus(study)}, {outcome.difference_unit}: the mean over the pairs in "
+        "which neither run failed, with its 95% interval; p of no difference, alone and adjusted over the "
+        f"{adjusted(study)}. Then of all pairs: in how many {whose} is better, a failed run being worse than any that "
+        "learned, and p of the exact signed-rank test, adjusted likewise."
     )
     if outcome.is_accuracy:
-        named.append("p, equal, Holm")
-        caption += f" The last p, adjusted too, is small where the arms are shown to be equal within ±{100 * MARGIN:g} points."
-    if results.runs.failed.any():
-        failed = sorted(results.runs.learning_rate[results.runs.failed].unique())
+        named.append(f"equal within ±{100 * MARGIN:g}")
         caption += (
-            f" At {listing([rate_name(rate) for rate in failed])} a run failed ({CONSTANT}): t, size and equality suppose "
-            "normal differences, which these are not, and the mean is of two kinds of pairs; read there in how many pairs "
-            f"{better} is better."
+            f" Last, whether the arms are equal within ±{100 * MARGIN:g} points: p of two one-sided t tests, not adjusted, and "
+            "the 90% interval that goes with it."
         )
     return Table(f"tests-{outcome_name.replace('_', '-')}", caption, named, rows)
 
 
-def _difference(c: Contrast) -> str:
-    """The difference with its interval and, below, that of the paired t."""
-    outcome, t = OUTCOMES[c.outcome], Interval(c.estimate, c.t_low, c.t_high, c.n)
-    text = interval(outcome, c.difference, signed=True)
-    return f"{text}\nt {interval(outcome, t, signed=True).splitlines()[1]}" if t.bounded else text
+def adjusted(study: Study) -> str:
+    """Over what p values are adjusted."""
+    return "rates" if len(study.arms) == 2 else "arms and rates"
 
 
-def reached(results: Results, seconds: Mapping[str, float] | None) -> Table:
-    """How many runs reach each threshold, when half of them have, and how much sooner an arm gets there.
+def better(c: Contrast) -> str:
+    """`7 of 8`, and how many pairs are tied."""
+    return f"{c.better} of {c.n}" + f"\n{c.tied} tied" * bool(c.tied)
 
-    Args:
-        seconds: what an epoch of a run takes, by arm, if that is known.
-    """
+
+def _equal(c: Contrast) -> str:
+    """p of equality and the 90% interval, in percentage points."""
+    if np.isnan(c.equal_p):
+        return "–"
+    low, high = (OUTCOMES[c.outcome].number(end, signed=True) for end in (c.equal_low, c.equal_high))
+    return f"{p_value(c.equal_p)}\n[{low}, {high}]"
+
+
+def reached(results: Results) -> Table:
+    """How many runs reach each threshold, when half of them have, and in how many pairs an arm is sooner."""
     study, rows = results.study, []
-    cells = [(name, rate) for name in study.outcomes if name.startswith("epochs_until_") for rate in results.rates]
+    cells = [(name, rate) for name in study.outcomes if OUTCOMES[name].is_time for rate in results.rates]
     for name, rate in cells:
-        values = results.values(name, rate)
+        values = results.ranked(name, rate)
         first = {arm: thresholds.first_reached(values[arm].dropna(), study.epochs) for arm in values}
         count = {arm: f"{runs.reached.sum()} of {len(runs.reached)}" for arm, runs in first.items()}
         median = {arm: _median(runs, study.epochs) for arm, runs in first.items()}
         for arm, head in heads(study, f"{float(name.removeprefix('epochs_until_')):.1%} at {rate_name(rate)}").items():
-            difference = interval(OUTCOMES[name], results.one(name, arm, rate).difference, signed=True)
-            row = [head, *both(study, arm, count), *both(study, arm, median), difference]
-            if seconds:
-                # An arm of which the benchmark knows nothing has no seconds.
-                pair = [values[each] * seconds.get(each, np.nan) for each in (study.arms[0].name, arm)]
-                row.append(number(mean_difference(pair[1] - pair[0], study.family), 0, "+"))
-            rows.append(row)
+            c = results.one(name, arm, rate, RANK)
+            rows.append([head, *both(study, arm, count), *both(study, arm, median), better(c), p_value(c.p_adjusted)])
     caption = (
-        "Test accuracy and learning rate: how many runs ever reached it, the epoch by which half of them had, and the mean "
-        f"paired difference, {versus(study)}, with its 95% interval; a run that never did counts with "
-        f"{study.epochs + 1} epochs, the least that it can have needed. Epochs are whole numbers, so that pairs can agree "
-        "exactly. Seconds are epochs times what an epoch of one run took in the kept benchmark, as if that were known exactly."
+        "Test accuracy and learning rate: how many of all runs reached it, failed ones never; the epoch by which half of them "
+        "had; in how many pairs an arm was sooner, never being the last, and p of the exact signed-rank test, adjusted over "
+        f"the {adjusted(study)} (Holm). Epochs are whole numbers, so that pairs can agree."
     )
     reference, arm = columns(study)
-    named = ["accuracy, rate", f"reached {reference}", arm, f"median epoch {reference}", arm, "difference, epochs"]
-    return Table("reached", caption, [*named, *(["difference, s"] if seconds else [])], rows)
+    named = ["accuracy, rate", f"reached {reference}", arm, f"median epoch {reference}", arm, "sooner", "p, Holm"]
+    return Table("reached", caption, named, rows)
 
 
 def _median(runs: Reached, given: int) -> str:
@@ -103,23 +94,21 @@ def _median(runs: Reached, given: int) -> str:
 
 
 def steadiness(results: Results) -> Table:
-    """At each rate: spread between seeds, fluctuation between epochs, and the runs that failed."""
-    study, rows, accuracy = results.study, [], "test_accuracy_last"
-    for rate in results.rates:
-        deviation = {arm: OUTCOMES[accuracy].number(values.std()) for arm, values in results.values(accuracy, rate).items()}
-        failed = {arm.name: share(results.failed(arm.name, rate)) for arm in study.arms}
-        for arm, head in heads(study, rate_name(rate)).items():
-            told = compared(results, "fluctuation", rate, arm)
-            rows.append([head, *both(study, arm, deviation), *told, *both(study, arm, failed)])
+    """By three measures at each rate, how much a run changes from epoch to epoch."""
+    study, rows = results.study, []
+    for name, short in FLUCTUATIONS.items():
+        for rate in results.rates:
+            for arm, head in heads(study, f"{short} at {rate_name(rate)}").items():
+                c = results.one(name, arm, rate)
+                rows.append([head, *compared(results, name, rate, arm), p_value(c.p_adjusted), f"{c.n} of {c.pairs}"])
     caption = (
-        "Standard deviation of the last test accuracy between seeds; mean size of the change of test accuracy from one epoch "
-        f"to the next from epoch {SETTLED} on, with its 95% interval, and its paired difference with its "
-        f"own; share of runs that failed ({CONSTANT}), with its Wilson interval. All but that "
-        "share in percentage points. A failed run has no fluctuation, and its pair no difference."
+        f"How much a run changes from one epoch to the next, from epoch {SETTLED} on, by three measures: the mean size of the "
+        "change of test accuracy, in percentage points; that of training loss, in nats; and the factor by which training loss "
+        "changes, up or down, whose differences are ratios. Median and range of the runs that learned; the mean difference "
+        "with its 95% interval and p, adjusted over the "
+        f"{adjusted(study)} (Holm), over the pairs in which neither run failed."
     )
-    reference, arm = columns(study)
-    named = [f"spread {reference}", arm, f"fluctuation {reference}", arm, "difference", f"failed {reference}", arm]
-    return Table("steadiness", caption, ["rate", *named], rows)
+    return Table("steadiness", caption, ["measure, rate", *long_columns(study), "p, Holm", "pairs"], rows)
 
 
 def gaps(results: Results) -> Table:
@@ -130,36 +119,57 @@ def gaps(results: Results) -> Table:
         for arm, head in heads(results.study, rate_name(rate)).items()
     ]
     caption = (
-        "Training accuracy minus test accuracy of the last epoch, percentage points: mean over seeds with its 95% interval, "
-        "and the paired difference with its own. A failed run has no gap, and its pair no difference."
+        "Training accuracy minus test accuracy of the last epoch, percentage points: median and range of the runs that "
+        "learned, and the mean difference with its 95% interval over the pairs in which neither run failed."
     )
     return Table("gaps", caption, ["learning rate", *long_columns(results.study), "pairs"], rows)
 
 
 def claims(judged: Sequence[Claim]) -> Table:
-    """The verdicts."""
-    rows = [[f"{claim.number}. {claim.name}", claim.verdict, _met(claim)] for claim in judged]
-    caption = "The original's claims, and what these runs say of them."
-    return Table("claims", caption, ["claim", "verdict", "shown, of what has to be true"], rows)
+    """The verdict on each claim, as a whole and at each rate."""
+    rates = sorted({rate for claim in judged for rate in claim.rates})
+    rows = [[f"{claim.number}. {claim.name}", *(claim.at(rate) or "–" for rate in rates), claim.verdict] for claim in judged]
+    caption = (
+        "The original's claims, and what these runs say of them: at each rate by itself, of a change of the rate that is held "
+        "against the highest, and as a whole."
+    )
+    return Table("claims", caption, ["claim", *(f"at {rate_name(rate)}" for rate in rates), "verdict"], rows)
 
 
-def _met(claim: Claim) -> str:
-    return f"{sum(part.met == 1 for part in claim.parts)} of {len(claim.parts)}" if claim.parts else "–"
+def sides(judged: Mapping[str, Sequence[Claim]]) -> Table:
+    """Verdicts side by side, a column each: of other seeds, or of other runs.
+
+    Args:
+        judged: the same claims under each heading.
+    """
+    rows = [
+        [f"{its[0].number}. {its[0].name}", *(claim.verdict for claim in its)] for its in zip(*judged.values(), strict=True)
+    ]
+    return Table("sides", "The same claims, judged by other runs.", ["claim", *judged], rows)
 
 
 def parts(claim: Claim) -> Table:
     """What a claim needs, part by part."""
+    several = len(claim.ways) > 1
     caption = (
-        f"Claim {claim.number}, part by part: the mean over pairs, with minus without batch norm, its 95% interval, and "
-        "p of no difference, adjusted over the rates of one outcome, or where the mean points the other way over all parts; "
-        "both of the exact test, or with too few seeds for that of the paired t."
+        f"Claim {claim.number}, part by part, with minus without batch norm: the mean over the pairs in which neither run "
+        "failed, with its 95% interval; by rank, over all pairs, in how many batch norm is better; of a largest rate how many "
+        "times as high it is. p of no difference as it is, by which a part supports the claim, and adjusted over all parts, by "
+        "which its opposite contradicts it."
     )
-    named = ["what", "should be", "mean", "p", "pairs", "shown"]
-    return Table(f"claim-{claim.number}", caption, named, [_part(part) for part in claim.parts])
+    named = ["what", *["measured by"] * several, "should be", "found", "p", "p, Holm", "pairs", "shown"]
+    rows = []
+    for part in claim.parts:
+        c, shown = part.contrast, {1: "yes", 0: "no", -1: "the opposite"}[part.met]
+        wanted = f"{'above' if part.wanted > 0 else 'below'} {1 if c.kind == REACH else 0}"
+        pairs = "–" if part.is_fact else f"{c.n} of {c.pairs}"
+        rows.append([part.text, *[part.way] * several, wanted, _found(c), p_value(c.p), p_value(part.p_claim), pairs, shown])
+    return Table(f"claim-{claim.number}", caption, named, rows)
 
 
-def _part(part: Part) -> list[str]:
-    c, wanted = part.contrast, "above" if part.wanted > 0 else "below"
-    mean = f"{interval(part.outcome, c.difference, signed=True)}\n{part.outcome.difference_unit}"
-    shown = {1: "yes", 0: "no", -1: "the opposite"}[part.met]
-    return [part.text, f"{wanted} 0", mean, p_value(part.p), f"{c.n} of {c.pairs}", shown]
+def _found(c: Contrast) -> str:
+    if c.kind == REACH:
+        return f"{number(c.difference, 1)}\ntimes"
+    if c.kind in (RANK, RANK_CHANGE):
+        return f"{better(c)}\nbetter"
+    return f"{interval(OUTCOMES[c.outcome], c.difference, signed=True)}\n{OUTCOMES[c.outcome].difference_unit}"

@@ -34,15 +34,16 @@ def survival(results: Results) -> Table:
 
 
 def usable(results: Results) -> Table:
-    """How far each arm's rates go: those at which its mean is near its best, and the largest of a seed over the reference's."""
+    """How far each arm's rates go: those at which it is near its best, and the largest of a seed over the reference's."""
     study, good, rows = results.study, thresholds.usable(results.runs), []
     for arm in study.arms:
-        ratios = results.find(f"largest_rate_{thresholds.USABLE:g}", arm.name, kind=REACH)
+        ratios = results.find(thresholds.named(thresholds.USABLE), arm.name, kind=REACH)
         told = [number(c.difference, 1) for c in ratios] or [""]
-        rows.append([arm.label, listing([rate_name(rate) for rate in good[arm.name]]), *told])
+        rows.append([arm.label, listing([rate_name(rate) for rate in good[arm.name]] or ["none"]), *told])
     caption = (
-        f"Rates at which mean test accuracy after {study.epochs} epochs is within {100 * thresholds.USABLE:g} point of an "
-        f"arm's best, and how many times as high as {study.arms[0].label} the largest such rate of a seed is (geometric mean)."
+        f"Rates at which no run failed and median test accuracy after {study.epochs} epochs is within "
+        f"{100 * thresholds.USABLE:g} point of an arm's best such rate, and how many times as high as {study.arms[0].label} "
+        "the largest rate of a seed is, within as much of that seed's best (geometric mean)."
     )
     return Table("usable", caption, ["arm", "usable rates", "largest, over the reference's"], rows)
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 import pandas as pd
 
 from bnlib.analysis import thresholds
-from bnlib.analysis.original.replay import ARMS
+from bnlib.analysis.original.replay import ARMS, FEWEST
 from bnlib.analysis.results import Results
 from bnlib.experiment.config import CHAIN, rate_name
 from bnlib.experiment.outcomes import OUTCOMES
@@ -27,8 +27,8 @@ def replayed(table: pd.DataFrame) -> Table:
         for row in table.itertuples()
     ]
     caption = (
-        "Every epoch that the original printed, in the order in which it ran, beside the replay: mean over seeds and the 95% "
-        "prediction interval for one more run. Losses in nats, accuracies in %."
+        "Every epoch that the original printed, in the order in which it ran, beside the replay: mean of the runs that learned "
+        f"and, of {FEWEST} or more, the 95% prediction interval for one more. Losses in nats, accuracies in %."
     )
     columns = ["epoch", "loss, original", "replay", "inside", "training accuracy, original", "replay", "inside"]
     return Table("replayed", caption, columns, rows)
@@ -38,8 +38,8 @@ def replayed_test(table: pd.DataFrame) -> Table:
     """The published test accuracies beside ours; `table` as `replay.beside_test` makes it."""
     rows = [[_where(row), *_beside(row, "test_accuracy", ACCURACY.number)] for row in table.itertuples()]
     caption = (
-        "Test accuracies in % after the last epoch at each rate, the original's beside the replay's: mean over seeds and the "
-        "95% prediction interval."
+        "Test accuracies in % after the last epoch at each rate, the original's beside the replay's: mean of the runs that "
+        f"learned and, of {FEWEST} or more, the 95% prediction interval for one more."
     )
     return Table("replayed-test", caption, ["rate, arm", "original", "replay", "inside"], rows)
 
@@ -52,6 +52,8 @@ def _where(row) -> str:
 def _beside(row, column: str, write: Callable[[float], str]) -> list[str]:
     """Published figure, ours with its interval, and whether the one lies inside the other."""
     mean, low, high, inside = (getattr(row, f"{column}_{name}") for name in ("mean", "low", "high", "inside"))
+    if pd.isna(inside):  # too few runs
+        return [write(getattr(row, column)), write(mean), "–"]
     return [write(getattr(row, column)), f"{write(mean)} [{write(low)}, {write(high)}]", "yes" if inside else "no"]
 
 
@@ -83,8 +85,8 @@ def effects(tables: Iterable[tuple[str, pd.DataFrame]], study: Study) -> Table:
     caption = (
         f"The change from {rate_name(CHAIN[0])} to a later rate of the chain, over seeds, and its two parts: what a "
         "fresh start at that rate changes (the rate), and what having been trained before adds (the order). Means over "
-        f"{plural(study.seeds, 'seed')} with 95% intervals, which one run that fails makes very wide; "
-        "losses in nats, accuracies in percentage points."
+        f"{plural(study.seeds, 'seed')}, but for those with a run that failed, with 95% intervals; losses in nats, accuracies "
+        "in percentage points."
     )
     return Table("effects", caption, ["outcome", "change in the chain", "by the rate", "by the order"], rows)
 
@@ -92,12 +94,12 @@ def effects(tables: Iterable[tuple[str, pd.DataFrame]], study: Study) -> Table:
 def rates(results: Results) -> Table:
     """Final training loss, test accuracy and failed runs of every arm at each rate of the range."""
     study = results.study
-    accuracy, usable = thresholds.final_accuracy(results.runs).groupby("arm").mean(), thresholds.usable(results.runs)
+    usable = thresholds.usable(results.runs)
 
     def cells(arm: str, rate: float) -> list[str]:
         mark = " usable" if rate in usable[arm] else ""
-        loss = LOSS.number(results.values("train_loss_last", rate)[arm].mean())
-        return [loss, ACCURACY.number(accuracy.loc[arm, rate]) + mark, share(results.failed(arm, rate))]
+        loss, accuracy = (results.spread(name, arm, rate).median for name in ("train_loss_last", "test_accuracy_last"))
+        return [LOSS.number(loss), ACCURACY.number(accuracy) + mark, share(results.failed(arm, rate))]
 
     each, rows = ["loss", "accuracy", "failed"], []
     several = len(study.arms) > 2
@@ -110,9 +112,9 @@ def rates(results: Results) -> Table:
     if not several:
         columns = ["learning rate", *(f"{what} {arm}" for arm in short(study).values() for what in each)]
     caption = (
-        f"Runs of {plural(study.epochs, 'epoch')}, {plural(study.seeds, 'seed')}: mean training loss of "
-        "the last epoch (nats, of the runs that stayed finite), mean test accuracy (%, a diverged run counting with "
-        f"{thresholds.CHANCE:.0%}), and the share of runs that failed ({CONSTANT}) with its Wilson interval. Usable: "
-        f"within {100 * thresholds.USABLE:g} point of the arm's best rate."
+        f"Runs of {plural(study.epochs, 'epoch')}, {plural(study.seeds, 'seed')}: median training loss (nats) and test "
+        f"accuracy (%) of the last epoch, of the runs that learned, and the share of runs that failed ({CONSTANT}) with its "
+        f"Wilson interval. Usable: none failed, and the median is within {100 * thresholds.USABLE:g} point of the arm's best "
+        "such rate."
     )
     return Table("range", caption, columns, rows)

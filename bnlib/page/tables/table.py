@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from bnlib.analysis.results import Results
-from bnlib.analysis.statistics import Interval
+from bnlib.analysis.statistics import Interval, Spread
 from bnlib.experiment.outcomes import OUTCOMES, Outcome
 from bnlib.experiment.study import Study
 from bnlib.page.words import minus, short
@@ -48,6 +48,14 @@ def interval(outcome: Outcome, value: Interval, signed: bool = False) -> str:
     if not value.bounded:
         return text
     return f"{text}\n[{outcome.number(value.low, signed)}, {outcome.number(value.high, signed)}]"
+
+
+def spread(outcome: Outcome, value: Spread) -> str:
+    """A median and, on a line of its own, the range: `98.90` and `98.71 to 99.09`; of epochs that never came, `never`."""
+    if not value.n:
+        return "–"
+    median, least, most = ("never" if np.isinf(x) else outcome.number(x) for x in (value.median, value.least, value.most))
+    return f"{median}\n{least} to {most}" if value.n > 1 else median
 
 
 def number(value: Interval, digits: int = 2, sign: str = "") -> str:
@@ -98,7 +106,7 @@ def both(study: Study, arm: str, cells: dict[str, str]) -> list[str]:
 
 
 def compared(results: Results, name: str, rate: float, arm: str) -> list[str]:
-    """The cells of an outcome: the reference's mean, that of `arm`, and the paired difference, each with its interval."""
-    means = {each.name: interval(OUTCOMES[name], results.mean(name, each.name, rate)) for each in results.study.arms}
+    """The cells of an outcome: where the reference's runs that learned lie, where those of `arm`, and the paired difference."""
+    told = {each.name: spread(OUTCOMES[name], results.spread(name, each.name, rate)) for each in results.study.arms}
     difference = results.one(name, arm, rate).difference
-    return [*both(results.study, arm, means), interval(OUTCOMES[name], difference, signed=True)]
+    return [*both(results.study, arm, told), interval(OUTCOMES[name], difference, signed=True)]
