@@ -29,7 +29,8 @@ def save(folders: Sequence[Path], into: Path, took: Path, keep_time: bool) -> No
     # What would do in its place is held against batch norm, too.
     again = [contrasts.against(each, claims.ARM) for each in results if each.study.combined]
     contrasts.save([*results, *again], into)
-    judged = [claims.table(its, where, seeds) for where in claims.STUDY for seeds, its in claims.by_seeds(found, where).items()]
+    halves = claims.halves(found)
+    judged = [claims.table(claims.judge(its, where), where, seeds) for where in claims.STUDY for seeds, its in halves.items()]
     files.write_if_changed(into / "claims.csv", pd.concat(judged).to_csv(index=False, lineterminator="\n"))
     files.write_if_changed(into / "networks.csv", (folders[0] / "networks.csv").read_bytes())
     if keep_time:

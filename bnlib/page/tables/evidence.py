@@ -171,5 +171,5 @@ def _found(c: Contrast) -> str:
     if c.kind == REACH:
         return f"{number(c.difference, 1)}\ntimes"
     if c.kind in (RANK, RANK_CHANGE):
-        return f"{better(c)}\nbetter"
+        return f"better in {better(c)}"
     return f"{interval(OUTCOMES[c.outcome], c.difference, signed=True)}\n{OUTCOMES[c.outcome].difference_unit}"
