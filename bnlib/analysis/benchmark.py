@@ -1,13 +1,14 @@
 """How fast training is beside the original's loop: what `make bench` measured, kept and read off."""
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from bnlib import UserError
+from bnlib.analysis.statistics import Spread, spread
 from bnlib.system import files, paths
 
 
@@ -76,3 +77,11 @@ def summary(benchmark: Benchmark) -> pd.DataFrame:
 def seconds(rates: pd.DataFrame) -> pd.DataFrame:
     """Seconds for an image, which add up where rates do not: a row for each repeat, columns (loop, norm)."""
     return 1 / rates[rates.loop != "peak"].pivot(index="repeat", columns=["loop", "norm"], values="rate")
+
+
+def longer(benchmark: Benchmark | None, norms: Sequence[str]) -> dict[str, Spread]:
+    """How many times as long an image takes as with the first of `norms`, repeat by repeat; empty where it is not known."""
+    if benchmark is None or not set(norms) <= set(benchmark.norms):
+        return {}
+    fit = seconds(benchmark.rates)["fit"]
+    return {norm: spread(fit[norm] / fit[norms[0]]) for norm in norms}

@@ -53,7 +53,7 @@ def _that(label: str) -> str:
 def estimate(contrast: "Contrast") -> str:
     """A difference with its unit: `+0.38 points`; of a ratio how many times as large."""
     outcome = OUTCOMES[contrast.outcome]
-    return f"{outcome.number(contrast.estimate, signed=True)} {outcome.difference_unit}"
+    return f"{outcome.number(contrast.estimate, signed=True)} {outcome.difference_unit.removeprefix('percentage ')}"
 
 
 def ends(contrast: "Contrast") -> str:

@@ -48,6 +48,13 @@ def test_every_arm_that_was_measured_has_a_row():
     assert table.loc["all", ["least", "most"]].tolist() == pytest.approx([0.05 / 0.0225, 0.05 / 0.015])
 
 
+def test_an_arm_takes_longer_repeat_by_repeat():
+    # 1/100 s over 1/400 s, then 1/200 s over 1/200 s.
+    told = benchmark.longer(made(), ["none", "batch"])["batch"]
+    assert (told.least, told.median, told.most) == pytest.approx((1, 2.5, 4))
+    assert benchmark.longer(made(), ["none", "group"]) == benchmark.longer(None, ["none", "batch"]) == {}
+
+
 def test_kept_benchmark_reads_back():
     assert benchmark.kept(["one"]) is None
     benchmark.keep(made())

@@ -101,8 +101,16 @@ def _name_lines(ends: dict[str, tuple[float, float]], arms: dict[str, Look], rat
 
 
 def steps_of_log(ax: Axes) -> None:
-    """Names 1, 2 and 5 of each power of ten on a logarithmic vertical axis."""
-    ax.yaxis.set_major_locator(FixedLocator([step * 10.0**power for power in range(-6, 3) for step in (1, 2, 5)]))
+    """Names round numbers on a logarithmic vertical axis: 1, 2 and 5 of each power of ten, and more where these are few."""
+    low, high = ax.get_ylim()
+    steps = (
+        (1, 2, 5)
+        if high > 12 * low
+        else (1, 1.5, 2, 3, 4, 5, 7)
+        if high > 3 * low
+        else (*np.arange(10, 20) / 10, *range(2, 10))
+    )
+    ax.yaxis.set_major_locator(FixedLocator([step * 10.0**power for power in range(-6, 3) for step in steps]))
     ax.yaxis.set_minor_locator(NullLocator())
     ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
 

@@ -28,7 +28,7 @@ FILTERS = {
 }
 SAYS = {
     **{name: getattr(phrases, name) for name in ("always", "at", "by_text", "count", "failures", "is_pair", "noun", "of_arm")},
-    **{"where": phrases.where, "plural": words.plural, "constant": words.CONSTANT, "datasets": DATASETS},
+    **{"where": phrases.where, "plural": words.plural, "constant": words.CONSTANT, "DATASETS": DATASETS},
     **{"command": command, "titles": OUTCOMES, "zip": zip, "min": min, "max": max},
 }
 
@@ -66,11 +66,17 @@ def load_ipython_extension(shell: "InteractiveShell") -> None:
 
     from IPython.display import Markdown, display
 
+    def text(cell: str) -> str:
+        try:
+            return filled(cell, shell.user_ns)
+        except Exception as error:  # whose traceback would lead into a template, where IPython finds no Python
+            raise ValueError(f"{type(error).__name__} in what the cell says: {error}") from None
+
     def prose(line: str, cell: str) -> None:
-        display(Markdown(filled(cell, shell.user_ns)))
+        display(Markdown(text(cell)))
 
     def caption(line: str, cell: str) -> None:
-        display(shell.ev(line).under(" ".join(filled(cell, shell.user_ns).split())))
+        display(shell.ev(line).under(" ".join(text(cell).split())))
 
     for magic in (prose, caption):
         shell.register_magic_function(magic, "cell")

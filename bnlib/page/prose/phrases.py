@@ -8,7 +8,7 @@ from bnlib.experiment.config import rate_name
 from bnlib.experiment.study import Arm, Study
 from bnlib.page.words import listing, plural
 
-NO_OTHER = "no different that could be seen"
+NO_OTHER = "not seen to differ"
 
 
 def is_pair(study: Study) -> bool:
@@ -42,7 +42,7 @@ def where(
     named: bool = True,
     kind: str = CELL,
 ) -> str:
-    """Where an outcome is lower and where higher: `lower with batch norm at 0.001, no different that could be seen at 0.01`.
+    """Where an outcome is lower and where higher: `lower with batch norm at 0.001, not seen to differ at 0.01`.
 
     Where they are no pair each is named first: `with batch norm lower at 0.001; with group norm ...`.
 
