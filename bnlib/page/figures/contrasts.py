@@ -27,7 +27,7 @@ def differences(results: Results, outcome_name: str, ax: Axes) -> Axes:
         y = place + slot * (others.index(c.arm) - (len(others) - 1) / 2)
         points = {"color": look.color, "markersize": 3} if several else {"color": INK, "markersize": 4}
         lower = np.full(len(pairs), y + 0.22 / len(others))
-        ax.plot(pairs * scale, lower, look.marker if several else "o", fillstyle="none", alpha=0.7, **points)
+        ax.plot(pairs * scale, lower, look.marker if several else "o", fillstyle="none", alpha=0.8, **points)
         if c.n:
             ax.plot([c.low * scale, c.high * scale], [y, y], color=look.color, linewidth=2 if several else 2.5)
             ax.plot([c.estimate * scale], [y], look.marker, color=look.color, markersize=5 if several else 7)
@@ -68,7 +68,7 @@ def across_rates(results: Results, outcome_name: str, ax: Axes) -> Axes:
         middle = np.array([m.estimate for m in means]) * scale
         for at, m, rate in zip(x, means, where, strict=True):
             points = read(results.values(outcome_name, rate)[arm].dropna() * scale)
-            ax.plot(np.full(len(points), at), points, look.marker, color=look.color, fillstyle="none", markersize=4, alpha=0.7)
+            ax.plot(np.full(len(points), at), points, look.marker, color=look.color, fillstyle="none", markersize=4, alpha=0.8)
             ax.plot([at, at], read([m.low * scale, m.high * scale]), color=look.color, linewidth=2)
             seen.append(points)
         ax.plot(x, read(middle), color=look.color, linestyle=look.linestyle, marker=look.marker, linewidth=1.5, markersize=6)

@@ -37,7 +37,7 @@ def _over_rates(results: Results, name: str, table: pd.DataFrame, ax: Axes) -> A
         runs = table[table.index.get_level_values("arm") == arm] * outcome.scale
         mean = runs.mean()
         x = runs.columns * (1 + apart * (2 * place - len(arms) + 1))
-        ax.plot(x, read(runs.T), look.marker, color=look.color, fillstyle="none", markersize=4, alpha=0.7)
+        ax.plot(x, read(runs.T), look.marker, color=look.color, fillstyle="none", markersize=4, alpha=0.8)
         ax.plot(runs.columns, read(mean), color=look.color, linestyle=look.linestyle, linewidth=1.5)
         if mean.notna().any():
             ends[arm] = float(read(mean.dropna().iloc[-1]))
@@ -60,7 +60,7 @@ def range_failed(results: Results, ax: Axes) -> Axes:
         shares = {rate: results.failed(arm, rate) for rate in results.rates}
         x = np.array(results.rates) * (1 + 0.07 * (2 * place - len(arms) + 1))  # side by side
         for at, value in zip(x, shares.values(), strict=True):
-            ax.plot([at, at], [value.low, value.high], color=look.color, linewidth=1.5, alpha=0.5)
+            ax.plot([at, at], [value.low, value.high], color=look.color, linewidth=1.5, alpha=0.8)
         ax.plot(x, [value.estimate for value in shares.values()], look.marker, color=look.color, markersize=5)
         told.append(f"{look.label} {', '.join(f'{rate_name(rate)}: {value.estimate:.0%}' for rate, value in shares.items())}")
     _rate_axis(ax, results.rates)

@@ -22,7 +22,7 @@ def examples(images: np.ndarray, labels: np.ndarray, dataset: str, ax: Axes, eac
     picked = [images[np.flatnonzero(labels == label)[:each], 0].reshape(-1, 28) for label in range(10)]
     with mpl.rc_context({"image.cmap": "gray_r"}):
         ax.imshow(np.hstack(picked), vmin=-1, vmax=1, interpolation="nearest")
-    ax.set_xticks(np.arange(10) * 28 + 14, CLASSES[dataset], fontsize=7)
+    ax.set_xticks(np.arange(10) * 28 + 14, CLASSES[dataset], fontsize=8.5)
     ax.set_yticks([])
     ax.tick_params(length=0)
     ax.grid(visible=False)
@@ -54,7 +54,7 @@ def curves(study: Study, epochs: pd.DataFrame, column: str, learning_rate: float
         drawn = {"color": look.color, "linestyle": look.linestyle}
         dot = "." if (runs.notna().sum() == 1).any() else None  # a single epoch makes no line
         marker = look.marker if dot or not few else None
-        ax.plot(runs.index, read(runs), **drawn, linewidth=0.6, alpha=0.6 if few else 0.25, marker=dot)
+        ax.plot(runs.index, read(runs), **drawn, linewidth=0.6 if few else 0.35, alpha=0.8, marker=dot)
         ax.plot(runs.index, read(middle), **drawn, linewidth=2, marker=marker, markersize=6 if few else 4)
         band = read([m.low for m in means]), read([m.high for m in means])
         ax.fill_between(runs.index, *band, color=look.color, alpha=0.15, linewidth=0)
@@ -65,7 +65,7 @@ def curves(study: Study, epochs: pd.DataFrame, column: str, learning_rate: float
     limits(ax, np.concatenate(seen), share)
     name = column.replace("train_", "training ").replace("_", " ")
     ax.set(xlabel="epoch", ylabel=f"{name}, {'%' if share else 'nats'}")
-    ax.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+    ax.xaxis.set_major_locator(MaxNLocator(5, integer=True, min_n_ticks=1))
     label_lines(ax, {arm: float(read(last)) for arm, (last, _) in ends.items()}, arms)
     digits = 2 if share else 4
     told = [f"{arms[arm].label} from {first:.{digits}f} to {last:.{digits}f}" for arm, (last, first) in ends.items()]
@@ -96,7 +96,7 @@ def survival(results: Results, outcome_name: str, learning_rate: float, ax: Axes
         told.append(f"{look.label} {first.reached.sum()} of {len(first.epoch)} reached it, {half}")
     ax.set(xlim=(0, given), ylim=(0, 1.02), xlabel="epoch", title=f"{threshold} at {rate_name(learning_rate)}")
     ax.set_ylabel("not there yet")
-    ax.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+    ax.xaxis.set_major_locator(MaxNLocator(5, integer=True, min_n_ticks=1))
     ax.yaxis.set_major_formatter(PercentFormatter(1))
     legend(ax, arms)
     what = f"Share of runs below test accuracy {threshold} by epoch at learning rate {rate_name(learning_rate)}"
