@@ -2,11 +2,9 @@
 
 import contextlib
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
-from types import MappingProxyType
-from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -69,11 +67,11 @@ STYLE = {
 
 
 @contextlib.contextmanager
-def isolated(style: Mapping[str, Any] = MappingProxyType({})) -> Iterator[None]:
-    """Draws a block by matplotlib's defaults and `style`, whatever the reader's matplotlibrc or an earlier cell has set."""
+def isolated() -> Iterator[None]:
+    """Draws a block by matplotlib's defaults and `STYLE`, whatever the reader's matplotlibrc or an earlier cell has set."""
     with mpl.rc_context():
         mpl.rcdefaults()
-        mpl.rcParams.update(style)
+        mpl.rcParams.update(STYLE)
         yield
 
 
@@ -93,7 +91,7 @@ def looks(study: Study) -> dict[str, Look]:
 
 def axes(width: float = HALF, height: float = 2.7) -> Axes:
     """Empty axes of a figure of their own, in inches; apart from pyplot, so that nothing shows itself twice."""
-    with isolated(STYLE):
+    with isolated():
         return Figure(figsize=(width, height), layout="constrained").add_subplot()
 
 
@@ -136,9 +134,10 @@ def limits(ax: Axes, values: np.ndarray, share: bool) -> None:
     if share:
         steps = ((90, 70, 50, 30, 20, 10, 5, 3, 2, 1, 0.5, 0.2, 0.1), (5, 4, 3, 2.5, 2, 1.5, 1.2, 1, 0.8, 0.6, 0.5, 0.4, 0.3))
         ticks = [error for error in steps[int(high < 6)] if low <= error <= high]
+        ticks = _roomy(reversed(ticks), {tick: float(ax.transLimits.transform((0, np.log10(tick)))[1]) for tick in ticks}, 0.1)
         ticks = ticks if len(ticks) > 1 else [high / 1.2, low * 1.2]  # a narrow range between two steps
         if finite.min() <= LEAST:  # where the axis ends, and with it what it can tell apart
-            ticks = [tick for tick in ticks if tick > 1.5 * LEAST] + [LEAST]
+            ticks = [*(tick for tick in ticks if tick > 2 * LEAST), LEAST]
         ax.yaxis.set_major_locator(FixedLocator(ticks))
         ax.yaxis.set_minor_locator(NullLocator())
         ax.set_yticklabels([f"{'≥ ' * (error == LEAST)}{100 - error:.4g}" for error in ticks])
@@ -162,13 +161,18 @@ def spread(ax: Axes, threshold: float | None) -> None:
     ax.autoscale_view()
     decades, (low, high) = threshold * 10.0 ** np.arange(4), ax.get_xlim()
     place = {tick: (ax.transScale + ax.transLimits).transform((tick, 0))[0] for tick in (0, *decades, *-decades)}
-    ticks = []
-    for tick in sorted(place, key=abs):  # those that leave room for their letters
-        if low <= tick <= high and all(abs(place[tick] - place[other]) > 0.16 for other in ticks):
-            ticks.append(tick)
-    ticks.sort()
+    ticks = sorted(_roomy((tick for tick in sorted(place, key=abs) if low <= tick <= high), place, 0.16))
     ax.xaxis.set_major_locator(FixedLocator(ticks))
     ax.set_xticklabels([f"{tick:+g}".replace("-", "−") if tick else "0" for tick in ticks])
+
+
+def _roomy(ticks: Iterable[float], place: dict[float, float], apart: float) -> list[float]:
+    """The ticks, of which the first count most, that leave room for the letters of those before them, in parts of the axis."""
+    kept: list[float] = []
+    for tick in ticks:
+        if all(abs(place[tick] - place[other]) > apart for other in kept):
+            kept.append(tick)
+    return kept
 
 
 def label_lines(ax: Axes, ends: dict[str, float], arms: dict[str, Look]) -> None:

@@ -122,7 +122,9 @@ def strip(results: Results, outcome: str, rate: float, ax: Axes) -> Axes:
         told.append(f"{look.label} {middle}" + f", {lost} failed" * bool(lost))
         if lost:
             text = f"{lost} of {failed[arm].count()} failed"
-            ax.annotate(text, (0.99, place), xycoords=("axes fraction", "data"), ha="right", va="center", fontsize=8.5, color=INK)
+            ax.annotate(
+                text, (0.99, place), xycoords=("axes fraction", "data"), ha="right", va="center", fontsize=8.5, color=INK
+            )
     ax.set_yticks(range(len(arms)), [look.label for look in arms.values()])
     ax.set_ylim(len(arms) - 0.5, -0.5)
     ax.grid(visible=False, axis="y")

@@ -9,11 +9,10 @@ from itertools import groupby
 
 from matplotlib.axes import Axes
 
-from bnlib.page.style import INK, STYLE, isolated, theme
+from bnlib.page.style import INK, isolated, theme
 
 TITLE = "title:"  # an artist whose gid begins so says the rest under the pointer
 STACK = "DejaVu Sans, Bitstream Vera Sans, Verdana, Geneva, sans-serif"  # as wide as what matplotlib measures with
-SPACE = "{http://www.w3.org/XML/1998/namespace}space"
 GAP = 16  # CSS pixels between the panels of a file
 CSS_PER_POINT = 4 / 3
 DIGITS = re.compile(r"-?\d+\.\d{3,}")  # a hundredth of a point is less than any screen shows
@@ -63,11 +62,13 @@ def svg(ax: Axes, prefix: str = "") -> str:
         prefix: of all ids in it, for pages with several.
     """
     buffer = io.StringIO()
-    with isolated(STYLE):
+    with isolated():
         ax.figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
         ax.figure.set_layout_engine("none")  # laid out once: another pass would move everything by a hair
     root = ET.fromstring(buffer.getvalue())
-    for child in root.findall("./{*}metadata") + [each for each in root.findall("./{*}defs") if each.find("{*}style") is not None]:
+    for child in root.findall("./{*}metadata") + [
+        each for each in root.findall("./{*}defs") if each.find("{*}style") is not None
+    ]:
         root.remove(child)
     width, height = (f"{float(root.get(side).removesuffix('pt')) * CSS_PER_POINT:g}" for side in ("width", "height"))
     view = root.get("viewBox")
@@ -76,7 +77,7 @@ def svg(ax: Axes, prefix: str = "") -> str:
         _plain(element)
     _name_ids(root, prefix)
     root.attrib |= {"class": "panel", "role": "img", "aria-label": ax.alt, "width": width, "height": height, "viewBox": view}
-    root.attrib |= {"font-family": STACK, "stroke-linejoin": "round", SPACE: "preserve"}
+    root.attrib |= {"font-family": STACK, "stroke-linejoin": "round", "style": "white-space:pre"}
     return ET.tostring(root, encoding="unicode").replace(f'"{INK}"', '"currentColor"')
 
 
@@ -128,7 +129,7 @@ def _join(text: ET.Element) -> None:
     letters = list(text)
     text[:] = []
     text.text = None
-    for (y, style), row in groupby(letters, lambda letter: (letter.get("y"), letter.get("style"))):
+    for _, row in groupby(letters, lambda letter: (letter.get("y"), letter.get("font-size"))):
         first, *rest = row
         first.text = "".join([first.text or "", *(letter.text or "" for letter in rest)])
         text.append(first)

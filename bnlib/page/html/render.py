@@ -19,7 +19,8 @@ PROSE = "%%prose"  # a cell that begins so shows what it says
 PANEL = re.compile(r'<svg class="panel".*?</svg>', re.DOTALL)
 
 PICTURE = re.compile(  # name, columns, panels without those for narrow screens, and caption
-    r'<figure id="fig-([^"]*)" class="picture"><div class="panels of-(\d+).*?>(.*?)</div>.*?<figcaption>(.*?)</figcaption>', re.DOTALL
+    r'<figure id="fig-([^"]*)" class="picture"><div class="panels of-(\d+).*?>(.*?)</div>.*?<figcaption>(.*?)</figcaption>',
+    re.DOTALL,
 )
 
 
@@ -51,7 +52,7 @@ class About:
     source: str = ""
 
 
-def render(notebook: nbformat.NotebookNode, title: str, page: Page, pages: list[Page], about: About = About()) -> str:  # noqa: B008
+def render(notebook: nbformat.NotebookNode, title: str, page: Page, pages: list[Page], about: About = About()) -> str:
     """An executed notebook as HTML, the same bytes each time.
 
     Figures and tables are numbered in their order, headings get ids and anchors, and contents list them. A link to `#fig-NAME`
