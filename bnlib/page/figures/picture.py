@@ -43,7 +43,8 @@ class Picture:
         return f"Figure: {self.caption}"
 
     def _repr_html_(self) -> str:
-        wide = f'<div class="panels of-{self.columns}{" wide" if self.narrow else ""}">{self._drawn(self.panels, "")}</div>'
+        kind = f"of-{min(self.columns, len(self.panels))}{' wide' if self.narrow else ''}"
+        wide = f'<div class="panels {kind}">{self._drawn(self.panels, "")}</div>'
         # Hidden but where the page's style sheet shows it in the other's place.
         narrow = f'<div class="panels of-1 narrow" hidden>{self._drawn(self.narrow, "n")}</div>' if self.narrow else ""
         caption = f"<figcaption>{escape(self.caption)}</figcaption>"
