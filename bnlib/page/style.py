@@ -1,13 +1,10 @@
-"""How figures look and what arms are called in them: colours, the page's ink, axes, labels, and the SVG that they become."""
+"""How figures look and what arms are called in them: colours on light and on dark paper, axes, and labels."""
 
 import contextlib
-import io
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from types import MappingProxyType
-from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -31,25 +28,31 @@ class Look:
     marker: str
 
 
-# By the place of the arm, or in a study whose arms are no product by its norm. Colours are of palettes for the colour-blind
-# (seaborn's, Tol's, ColorBrewer's); line styles and markers tell the arms apart without any.
+# By the place of the arm, or in a study whose arms are no product by its norm: colour on light paper, line, marker. Colours are
+# of the hues of palettes for the colour-blind (seaborn's, Tol's, ColorBrewer's), dark enough for lines that let paper through;
+# line styles and markers tell the arms apart without any.
 LOOKS = (
     ("#0173B2", "--", "o"),
-    ("#DE8F05", "-", "s"),
-    ("#029E73", "-.", "^"),
-    ("#CC78BC", ":", "D"),
-    ("#D55E00", (0, (5, 1, 1, 1, 1, 1)), "v"),
-    ("#949494", (0, (8, 2)), "P"),
-    ("#56B4E9", (0, (2, 1)), "X"),
+    ("#B36200", "-", "s"),
+    ("#017A59", "-.", "^"),
+    ("#A8479A", ":", "D"),
+    ("#C24E00", (0, (5, 1, 1, 1, 1, 1)), "v"),
+    ("#6B6B6B", (0, (8, 2)), "P"),
+    ("#007B8A", (0, (2, 1)), "X"),
     ("#882255", (0, (4, 1, 1, 1)), "<"),
-    ("#A6761D", (0, (1, 2)), ">"),
+    ("#85580F", (0, (1, 2)), ">"),
 )
-LINE = 0.085  # of the height of axes: what a line of a label takes there
-INK = "#1b1e23"  # becomes the page's text colour: see `svg`
+ON_DARK = ("#4BA3DE", "#F0A93A", "#2BC49A", "#D992CB", "#F0833A", "#A8A8A8", "#5CC8D6", "#D96FA3", "#CFA05A")
+PAPER, DARK_PAPER, DARK_INK = "#ffffff", "#15171b", "#e4e6ea"
+HALF = 3.42  # inches: two panels so wide stand in a row of the page, one fits a screen of 360 pixels
+LINE = 0.095  # of the height of axes: what a line of a label takes there
+INK = "#1b1e23"  # becomes the text colour of what is around a figure
 STYLE = {
     "svg.hashsalt": "bnlib",  # else the ids in the file differ from run to run
-    "svg.fonttype": "path",  # the same letters on every machine
-    "font.size": 9,
+    "svg.fonttype": "none",  # text is text
+    "font.size": 9,  # points: 12 CSS pixels
+    "axes.titlesize": 9,
+    "axes.formatter.min_exponent": 4,  # 0.001, and no exponent in small letters
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
@@ -61,11 +64,11 @@ STYLE = {
 
 
 @contextlib.contextmanager
-def isolated(style: Mapping[str, Any] = MappingProxyType({})) -> Iterator[None]:
-    """Draws a block by matplotlib's defaults and `style`, whatever the reader's matplotlibrc or an earlier cell has set."""
+def isolated() -> Iterator[None]:
+    """Draws a block by matplotlib's defaults and `STYLE`, whatever the reader's matplotlibrc or an earlier cell has set."""
     with mpl.rc_context():
         mpl.rcdefaults()
-        mpl.rcParams.update(style)
+        mpl.rcParams.update(STYLE)
         yield
 
 
@@ -83,24 +86,30 @@ def looks(study: Study) -> dict[str, Look]:
     return {arm.name: Look(arm.label, *LOOKS[places[arm.name]]) for arm in study.arms}
 
 
-def axes(width: float = 3.4, height: float = 2.7) -> Axes:
+def axes(width: float = HALF, height: float = 2.7) -> Axes:
     """Empty axes of a figure of their own, in inches; apart from pyplot, so that nothing shows itself twice."""
-    with isolated(STYLE):
+    with isolated():
         return Figure(figsize=(width, height), layout="constrained").add_subplot()
 
 
-def svg(ax: Axes) -> str:
-    """The figure of `ax` as an SVG document whose ink follows the reader's light or dark theme."""
-    buffer = io.StringIO()
-    with isolated(STYLE):
-        ax.figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-        ax.figure.set_layout_engine("none")  # laid out once: another pass would move everything by a hair
-    theme = (
-        f"<style>svg{{color:{INK};background:#fff}}"
-        "@media (prefers-color-scheme:dark){svg{color:#e4e6ea;background:#15171b}}</style>"
+def theme() -> str:
+    """A style sheet for a file of its own with a figure in it: colours on paper, and on dark paper where a reader has that."""
+    dark = "".join(
+        f'[{what}="{light.lower()}"]{{{what}:{colour}}}'
+        for (light, *_), colour in zip(LOOKS, ON_DARK, strict=True)
+        for what in ("stroke", "fill")
     )
-    head, tag, body = buffer.getvalue().replace(INK, "currentColor").partition("<defs>")
-    return head + theme + tag + body
+    paper = f"svg:root{{background:{PAPER}}}"
+    return f"{paper}@media(prefers-color-scheme:dark){{svg:root{{background:{DARK_PAPER};color:{DARK_INK}}}{dark}}}"
+
+
+def variables() -> str:
+    """The same for a page, whose style sheet may use the arms' colours: `--arm-0` is that of the first."""
+    declared, used = [], []
+    for place, ((light, *_), dark) in enumerate(zip(LOOKS, ON_DARK, strict=True)):
+        declared.append(f"--arm-{place}:light-dark({light},{dark})")
+        used += [f'.panel [{what}="{light.lower()}"]{{{what}:var(--arm-{place})}}' for what in ("stroke", "fill")]
+    return f":root{{{';'.join(declared)}}}\n{''.join(used)}"
 
 
 def side_by_side(rates: Sequence[float], count: int, apart: float) -> list[np.ndarray]:
@@ -120,7 +129,7 @@ def label_lines(ax: Axes, ends: dict[str, float], arms: dict[str, Look]) -> None
         if len(arms) > 2:
             _key(ax, fraction, arms[name])
         where = {"xycoords": "axes fraction", "xytext": (24 if len(arms) > 2 else 0, 0), "textcoords": "offset points"}
-        ax.annotate(text[name], (1.02, fraction), **where, color=INK, va="center", fontsize=8)
+        ax.annotate(text[name], (1.02, fraction), **where, color=INK, va="center", fontsize=8.5)
 
 
 def legend(ax: Axes, arms: dict[str, Look]) -> None:
@@ -131,8 +140,8 @@ def legend(ax: Axes, arms: dict[str, Look]) -> None:
     text = [_broken(look.label, with_key=True) for look in arms.values()]
     half = (len(text) + 1) // 2  # in two columns, which the figure grows by
     lines = max(sum(1 + label.count("\n") for label in column) for column in (text[:half], text[half:]))
-    ax.figure.set_figheight(ax.figure.get_figheight() + 0.13 * lines + 0.1)
-    small = {"fontsize": 7, "markerscale": 0.6, "handlelength": 3, "columnspacing": 1, "labelspacing": 0.3}
+    ax.figure.set_figheight(ax.figure.get_figheight() + 0.16 * lines + 0.1)
+    small = {"fontsize": 8.5, "markerscale": 0.6, "handlelength": 3, "columnspacing": 1, "labelspacing": 0.3}
     ax.figure.legend(handles, text, loc="outside lower center", ncols=2, frameon=False, labelcolor=INK, **small)
 
 

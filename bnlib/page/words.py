@@ -1,6 +1,8 @@
 """Numbers, lists, arms and differences in English."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Container, Sequence
+from itertools import chain, count
 from typing import TYPE_CHECKING
 
 from bnlib.experiment.outcomes import OUTCOMES
@@ -20,6 +22,12 @@ def plural(count: int, noun: str) -> str:
 def listing(items: Sequence[str]) -> str:
     """`a`, `a and b`, `a, b and c`."""
     return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"
+
+
+def slug(text: str, taken: Container[str] = ()) -> str:
+    """What a place is called in an address: `learning-rate-0.001`, and where that is taken, `learning-rate-0.001-2`."""
+    name = re.sub(r"[^\w.]+", "-", text.lower()).strip("-")
+    return next(each for each in chain([name], (f"{name}-{number}" for number in count(2))) if each not in taken)
 
 
 def short(study: Study) -> dict[str, str]:

@@ -88,8 +88,8 @@ def _shortened(words: list[str]) -> str:
 def _words(html: str, images: bool) -> list[str]:
     """What a page says, pictures by their alternative text."""
     soup = BeautifulSoup(html, "html.parser")
-    for picture in soup.find_all("img"):
-        picture.replace_with(f" {picture.get('alt', '')} ")
+    for picture in soup.find_all(role="img"):
+        picture.replace_with(f" {picture.get('aria-label', '')} ")
     heading = soup.find(id=IMAGES)
     if images or not heading:
         return soup.get_text(" ").split()

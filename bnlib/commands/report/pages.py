@@ -1,6 +1,10 @@
 """The last step: executed notebooks become pages, with the data beside them."""
 
+import os
+import re
+import tomllib
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import nbformat
@@ -8,15 +12,18 @@ import nbformat
 from bnlib import UserError
 from bnlib.experiment.settings import LATER
 from bnlib.experiment.study import Study
-from bnlib.page.html import Page, pictures
+from bnlib.page.html import About, Page, check, pictures
 from bnlib.page.html import render as html
-from bnlib.system import files, stamps
+from bnlib.runs import provenance
+from bnlib.system import files, paths, stamps
 
 SUBJECT = "batch normalisation in a small CNN"
 
 
-def render(executed: Sequence[Path], studies: Sequence[Study], results: Path, report: Path, hangs_on: Mapping) -> list[Path]:
-    """Writes pages, the pictures of the answer, and data; nothing of the report changes before all of it is on the disk.
+def render(
+    executed: Sequence[Path], studies: Sequence[Study], results: Path, report: Path, hangs_on: Mapping, stands: Path
+) -> list[Path]:
+    """Writes pages, their figures as files, and data; nothing of the report changes before all of it is on the disk.
 
     Args:
         executed: the first page's notebook, that of each study, the appendix's.
@@ -24,6 +31,7 @@ def render(executed: Sequence[Path], studies: Sequence[Study], results: Path, re
         results: folder of the data.
         report: where to write.
         hangs_on: what pages are made from besides their notebooks.
+        stands: where the report stands for its readers: links out of it begin there.
 
     Returns:
         What it wrote, the first page first.
@@ -31,27 +39,50 @@ def render(executed: Sequence[Path], studies: Sequence[Study], results: Path, re
     Raises:
         UserError: a notebook does not become a page.
     """
-    between = [Page(study.page, study.title) for study in studies]
-    pages = [Page("index.html", "Report"), *between, Page("evidence.html", "Evidence")]
+    between = [Page(study.page, study.title, f"{study.notebook}.ipynb") for study in studies]
+    pages = [Page("index.html", "Report", executed[0].name), *between, Page("evidence.html", "Evidence", executed[-1].name)]
+    about = _about(results, stands)
     contents: dict[Path, str | bytes] = {}
     for page, path in zip(pages, executed, strict=True):
-        contents[report / page.href] = _rendered(path, page, pages, hangs_on)
-    for number, svg in enumerate(pictures(nbformat.read(executed[0], as_version=4), "answer"), start=1):
-        contents[report / f"answer-{number}.svg"] = svg
+        contents[report / page.href] = _rendered(path, page, pages, about, hangs_on)
+    for page, path in zip(pages, executed, strict=True):
+        contents |= {report / name: svg for name, svg in pictures(nbformat.read(path, as_version=4), page).items()}
     contents |= {report / "data" / path.name: path.read_bytes() for path in sorted(results.glob("[!.]*"))}
+    try:
+        shown = {page.href: contents[report / page.href].decode() for page in pages}
+        check(shown, {str(path.relative_to(report)) for path in contents})
+    except ValueError as error:
+        raise UserError(str(error)) from error
     files.write_all(contents)
-    for old in {*report.glob("learning-rate-*.html"), *(report / f"{name}.html" for name in LATER)} - set(contents):
-        old.unlink(missing_ok=True)  # a page of a rate or a study that this report no longer has
+    old = {*report.glob("learning-rate-*.html"), *(report / f"{name}.html" for name in LATER), *report.glob("figures/*.svg")}
+    for path in old - set(contents):
+        path.unlink(missing_ok=True)  # of a rate or a study that this report no longer has
     return list(contents)
 
 
-def _rendered(executed: Path, page: Page, pages: list[Page], hangs_on: Mapping) -> bytes:
+def _about(results: Path, stands: Path) -> About:
+    """What the pages say of the report: nothing of it hangs on when it was made."""
+    project = tomllib.loads((paths.ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    authors = ", ".join(author["name"] for author in project["authors"])
+    code = provenance.load(results).get("SHA-256 of the training code", "")
+    return About(
+        notebooks=os.path.relpath(paths.NOTEBOOKS, stands) if stands.is_relative_to(paths.ROOT) else "",
+        data=tuple(f"data/{path.name}" for path in sorted(results.glob("[!.]*.csv"))),
+        code=re.sub(r"\b([0-9a-f]{8})[0-9a-f]{56}\b", r"\1", code),
+        citation=f"{authors}, “{project['description']}”, {project['name']} {project['version']}, {project['license']} licence",
+        source=project.get("urls", {}).get("Source", ""),
+    )
+
+
+def _rendered(executed: Path, page: Page, pages: list[Page], about: About, hangs_on: Mapping) -> bytes:
     """The page of a notebook, kept beside it: where another one is edited, this one need not be rendered again."""
     kept, stamp = executed.with_suffix(".html"), executed.with_name(f"{executed.stem}-page.json")
-    inputs = {"notebook": files.sha256(executed), "page": page.href, "pages": [[p.href, p.label] for p in pages], **hangs_on}
+    told = {"page": page.href, "pages": [asdict(each) for each in pages], "about": asdict(about)}
+    inputs = {"notebook": files.sha256(executed), **told, **hangs_on}
     if not stamps.is_fresh(stamp, inputs):
         try:
-            files.write(kept, html(nbformat.read(executed, as_version=4), f"{page.label}: {SUBJECT}", page, pages))
+            title = f"{page.label}: {SUBJECT}"
+            files.write(kept, html(nbformat.read(executed, as_version=4), title, page, pages, about))
         except ValueError as error:
             raise UserError(f"{page.href}: {error}") from error
         stamps.write(stamp, inputs, [kept])

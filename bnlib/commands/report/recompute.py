@@ -68,6 +68,7 @@ class Recomputed(Report):
     def __init__(self, standing: Standing, data: Data):
         self.standing, self.data = standing, data
         super().__init__(standing.settings, standing.dataset)
+        self.stands = standing.folder
 
     def _make_runs(self) -> bool:
         save(self.standing, self.studies, self.data, self.records)
@@ -123,9 +124,10 @@ def pages(standing: Standing, data: Data, scratch: Path) -> Path:
 
 def shown(standing: Standing, data: Data, anew: Path) -> Iterator[tuple[str, str]]:
     """Each page and picture of a report, and what is other in it than in the one made anew, if anything is."""
-    for path in sorted([*anew.glob("*.html"), *anew.glob("*.svg")]):
-        there = standing.folder / path.name
-        yield path.name, difference(there, path, standing.is_drawn_here, shows_images(standing, data))
+    for path in sorted([*anew.glob("*.html"), *anew.glob("figures/*.svg")]):
+        name = str(path.relative_to(anew))
+        there = standing.folder / name
+        yield name, difference(there, path, standing.is_drawn_here, shows_images(standing, data))
     for extra in sorted(set(_names(standing.folder, "*.html")) - set(_names(anew, "*.html"))):
         yield extra, "is none of this report's pages"
 

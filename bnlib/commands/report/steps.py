@@ -19,11 +19,11 @@ from bnlib.system import download, files, paths, stamps
 PACKAGE = Path(__file__).parents[2]
 RUNS = ("experiment", "training", "runs", "system")  # wings on which runs can hang; on no other
 # Modules on which nothing in an executed notebook hangs: a change of theirs runs none again.
-APART = {
+APART = (
     *(f"commands/{name}.py" for name in ("__init__", "adopt", "bench", "reproduce", "verify")),
     *(f"commands/report/{name}.py" for name in ("__main__", "compare", "pages", "recompute", "steps")),
-    *("page/html.py", "runs/cluster.py", "runs/progress.py", "system/signals.py", "system/litter.py", "training/plain_loop.py"),
-}
+    *("page/html/", "runs/cluster.py", "runs/progress.py", "system/signals.py", "system/litter.py", "training/plain_loop.py"),
+)
 FELL_BACK = (
     "MNIST is neither in the data folder nor can it be downloaded. This report will be on the 1,797 digits of scikit-learn "
     "instead: not on MNIST."
@@ -40,10 +40,10 @@ class Report:
         device = environment.device(settings.device)
         self.warnings = list(filter(None, [FELL_BACK * self.fell_back, environment.warning(device, settings.precision)]))
         self.studies = studies.studies(settings, dataset, device)
-        self.report = paths.report(dataset)
+        self.report = self.stands = paths.report(dataset)
         self.executed = paths.cache() / "executed" / dataset
         self.records, self.results = self.executed / "records", self.executed / "results"
-        code = {name: digest for name, digest in sources().items() if name not in APART}
+        code = {name: digest for name, digest in sources().items() if not name.startswith(APART)}
         machine = environment.machine(settings.device)
         self.training = {
             "code": {name: digest for name, digest in code.items() if name.startswith(RUNS)},
@@ -191,21 +191,20 @@ class Report:
         its = [each[0] for each in studies.by_page(self.studies)]
         names = (READING[0], *(Path(study.page).stem for study in its), *READING[1:])
         executed = [self.executed / f"{name}.ipynb" for name in names]
-        template = files.visible(PACKAGE / "page/template", "*")
+        made_by = [*files.visible(PACKAGE / "page/html", "*.py"), *files.visible(PACKAGE / "page/template", "*")]
         common = self.common | {
-            "template": stamps.sources(
-                [PACKAGE / "page/html.py", Path(__file__), Path(__file__).with_name("pages.py"), *template], PACKAGE
-            ),
+            "template": stamps.sources([Path(__file__), Path(__file__).with_name("pages.py"), *made_by], PACKAGE),
+            "project": stamps.sources([paths.ROOT / "pyproject.toml"], paths.ROOT),
         }
         inputs = common | {
             "notebooks": stamps.sources(executed, self.executed),
             "results": stamps.sources(files.visible(self.results, "*"), self.results),
-            "report": str(self.report),
+            "report": [str(self.report), str(self.stands)],
         }
         stamp = self.executed / "pages.json"
         if made := stamps.outputs(stamp, inputs):
             return made, False
-        made = pages.render(executed, its, self.results, self.report, common)
+        made = pages.render(executed, its, self.results, self.report, common, self.stands)
         stamps.write(stamp, inputs, made)
         return made, True
 

@@ -2,6 +2,7 @@
 
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
 from bnlib.analysis.original import replay
 from bnlib.experiment.config import CHAIN, rate_name
@@ -26,12 +27,13 @@ def chain(chain_epochs: pd.DataFrame, fresh_epochs: pd.DataFrame | None, arm: st
         ax.fill_between(x, rows.train_loss_low, rows.train_loss_high, color=look.color, alpha=0.18, linewidth=0)
         ax.plot(x, rows.train_loss_mean, color=look.color, linestyle=look.linestyle, linewidth=1.6)
         ax.plot(x, rows.train_loss, "x", color=INK, markersize=5)
-        ax.annotate(f"at {rate_name(rate)}", (before + 0.8, 0.03), xycoords=("data", "axes fraction"), fontsize=8, color=INK)
+        ax.annotate(f"at {rate_name(rate)}", (before + 0.8, 0.03), xycoords=("data", "axes fraction"), fontsize=8.5, color=INK)
         if position:
             ax.axvline(before + 0.5, color=INK, linewidth=0.6, alpha=0.5)
             _start(fresh_epochs, arm, rate, before, given, ax)
         first = rows.iloc[0]
         told.append(f"at {rate_name(rate)} {first.train_loss:.4f} published for epoch 1, {first.train_loss_mean:.4f} replayed")
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     ax.set_yscale("log")
     ax.margins(y=0.12)
     ax.set(xlabel="epoch of the chain", ylabel="training loss, nats", title=look.label)
@@ -46,4 +48,4 @@ def _start(fresh: pd.DataFrame | None, arm: str, rate: float, before: int, given
     if len(started):
         middle = started.groupby("epoch").train_loss.median()
         ax.plot(before + middle.index, middle, color=INK, linestyle=":", linewidth=1.2)
-        ax.annotate(" fresh start", (before + 1, middle.iloc[0]), fontsize=8, va="bottom", color=INK)
+        ax.annotate(" fresh start", (before + 1, middle.iloc[0]), fontsize=8.5, va="bottom", color=INK)

@@ -35,7 +35,7 @@ def by_step(
         if not share:
             runs = runs.where(runs > 0)
         middle = runs.median(axis=1).dropna()
-        ax.plot(runs.index, runs, color=look.color, linestyle=look.linestyle, linewidth=0.6, alpha=0.5)
+        ax.plot(runs.index, runs, color=look.color, linestyle=look.linestyle, linewidth=0.6, alpha=0.8)
         ax.plot(middle.index, middle, color=look.color, linestyle=look.linestyle, linewidth=2)
         if len(middle):
             ends[arm] = float(middle.iloc[-1])
@@ -77,9 +77,9 @@ def first_step(study: Study, steps: pd.DataFrame, arm: str, layers: tuple[str, .
         ends[layer] = middle.iloc[-1]
         told.append(f"{layer} {', '.join(f'{value:.0%} at {rate_name(rate)}' for rate, value in middle.items())}")
     for layer, end in ends.items():
-        ax.annotate(f" {layer}", (its.learning_rate.max(), end), va="center", fontsize=8, color=INK)
+        ax.annotate(f" {layer}", (its.learning_rate.max(), end), va="center", fontsize=8.5, color=INK)
     ax.axhline(1, color=INK, linewidth=0.8, linestyle=":")
-    ax.annotate("as large as the weights", (0.02, 1.06), xycoords=("axes fraction", "data"), fontsize=8, color=INK)
+    ax.annotate("as large as the weights", (0.02, 1.06), xycoords=("axes fraction", "data"), fontsize=8.5, color=INK)
     ax.set(xscale="log", yscale="log", xlabel="learning rate", ylabel="first step / weights", title=looks(study)[arm].label)
     rates = sorted(its.learning_rate.unique())
     ax.xaxis.set_major_locator(FixedLocator(rates))
@@ -122,7 +122,9 @@ def strip(results: Results, outcome: str, rate: float, ax: Axes) -> Axes:
         told.append(f"{look.label} {middle}" + f", {lost} failed" * bool(lost))
         if lost:
             text = f"{lost} of {failed[arm].count()} failed"
-            ax.annotate(text, (0.99, place), xycoords=("axes fraction", "data"), ha="right", va="center", fontsize=7, color=INK)
+            ax.annotate(
+                text, (0.99, place), xycoords=("axes fraction", "data"), ha="right", va="center", fontsize=8.5, color=INK
+            )
     ax.set_yticks(range(len(arms)), [look.label for look in arms.values()])
     ax.set_ylim(len(arms) - 0.5, -0.5)
     ax.grid(visible=False, axis="y")

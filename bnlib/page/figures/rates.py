@@ -134,7 +134,7 @@ def failed(results: Results, ax: Axes) -> Axes:
     for (arm, look), x in zip(arms.items(), side_by_side(results.rates, len(arms), 0.07), strict=True):
         shares = {rate: results.failed(arm, rate) for rate in results.rates}
         for at, value in zip(x, shares.values(), strict=True):
-            ax.plot([at, at], [value.low, value.high], color=look.color, linewidth=1.5, alpha=0.7)
+            ax.plot([at, at], [value.low, value.high], color=look.color, linewidth=1.5, alpha=0.8)
         ax.plot(x, [value.estimate for value in shares.values()], look.marker, color=look.color, markersize=5)
         told.append(f"{look.label} {', '.join(f'{rate_name(rate)}: {value.estimate:.0%}' for rate, value in shares.items())}")
     rate_axis(ax, results.rates)

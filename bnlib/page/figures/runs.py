@@ -20,7 +20,7 @@ def examples(images: np.ndarray, labels: np.ndarray, dataset: str, ax: Axes, eac
     picked = [images[np.flatnonzero(labels == label)[:each], 0].reshape(-1, 28) for label in range(10)]
     with mpl.rc_context({"image.cmap": "gray_r"}):
         ax.imshow(np.hstack(picked), vmin=-1, vmax=1, interpolation="nearest")
-    ax.set_xticks(np.arange(10) * 28 + 14, CLASSES[dataset], fontsize=7)
+    ax.set_xticks(np.arange(10) * 28 + 14, CLASSES[dataset], fontsize=8.5)
     ax.set_yticks([])
     ax.tick_params(length=0)
     ax.grid(visible=False)
@@ -52,7 +52,7 @@ def curves(results: Results, epochs: pd.DataFrame, column: str, learning_rate: f
         middle = runs.loc[:, ~lost[arm].reindex(runs.columns).fillna(True).astype(bool)].median(axis=1)
         drawn = {"color": look.color, "linestyle": look.linestyle}
         dot = look.marker if len(runs) == 1 or len(arms) > 2 else None  # a single epoch makes no line
-        thin = {"linewidth": 0.7, "alpha": 0.6 if len(arms) == 2 else 0.3, "marker": "." if dot else None}
+        thin = {"linewidth": 0.6 if len(arms) == 2 else 0.35, "alpha": 0.8, "marker": "." if dot else None}
         ax.plot(runs.index, runs, color=look.color, **thin)
         ax.plot(middle.index, middle, **drawn, linewidth=2, marker=dot, markersize=5)
         if middle.notna().any():
@@ -64,7 +64,7 @@ def curves(results: Results, epochs: pd.DataFrame, column: str, learning_rate: f
     name = column.replace("train_", "training ").replace("_", " ")
     title = f"{name.replace('accuracy', 'error')}, {'%' if share else 'nats'}"
     ax.set(xlabel="epoch", ylabel=title, title=f"at {rate_name(learning_rate)}")
-    ax.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+    ax.xaxis.set_major_locator(MaxNLocator(5, integer=True, min_n_ticks=1))
     if rows.epoch.max() == 1:
         ax.set_xlim(0.5, 1.5)
     label_lines(ax, ends, arms)
@@ -94,7 +94,7 @@ def survival(results: Results, outcome_name: str, learning_rate: float, ax: Axes
         told.append(f"{look.label} {first.reached.sum()} of {len(first.epoch)} reached it, {half}")
     ax.set(xlim=(0, given), ylim=(0, 1.02), xlabel="epoch", title=f"{threshold} at {rate_name(learning_rate)}")
     ax.set_ylabel("not there yet")
-    ax.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+    ax.xaxis.set_major_locator(MaxNLocator(5, integer=True, min_n_ticks=1))
     ax.yaxis.set_major_formatter(PercentFormatter(1))
     legend(ax, arms)
     what = f"Share of runs below test accuracy {threshold} by epoch at learning rate {rate_name(learning_rate)}"

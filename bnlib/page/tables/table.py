@@ -9,11 +9,15 @@ from bnlib.analysis.results import Results
 from bnlib.analysis.statistics import Interval, Spread
 from bnlib.experiment.outcomes import OUTCOMES, Outcome
 from bnlib.experiment.study import Study
-from bnlib.page.words import minus, short
+from bnlib.page.words import minus, short, slug
 
 
 class Table(NamedTuple):
-    """A table under its caption; the first cell of each row is its header."""
+    """A table under its caption; the first cell of each row is its header.
+
+    The table is at `#tab-NAME`; a row whose first cell is `First step` at `#NAME.first-step`, the second of that name at
+    `#NAME.first-step-2`. It scrolls where it is too wide: a browser lets the keyboard reach it only then.
+    """
 
     name: str
     caption: str
@@ -28,16 +32,15 @@ class Table(NamedTuple):
         return f"Table: {self.caption}"
 
     def _repr_html_(self) -> str:
-        head = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in self.columns)
-        body = "".join(
-            f'<tr><th scope="row">{escape(row[0])}</th>{"".join(f"<td>{escape(cell)}</td>" for cell in row[1:])}</tr>'
-            for row in self.rows
-        )
-        label = f"cap-{escape(self.name)}"
-        # A wide table scrolls in a frame of its own, which the keyboard can reach.
+        head, body, name, taken = "", "", escape(self.name), set()
+        for cell in self.columns:
+            head += f'<th scope="col">{escape(cell)}</th>'
+        for first, *rest in self.rows:
+            taken.add(place := slug(f"{self.name}.{first}", taken))
+            body += f'<tr id="{escape(place)}"><th scope="row">{escape(first)}</th>'
+            body += f"{''.join(f'<td>{escape(cell)}</td>' for cell in rest)}</tr>"
         return (
-            f'<figure id="tab-{escape(self.name)}" class="table"><figcaption id="{label}">{escape(self.caption)}</figcaption>'
-            f'<div class="scroll" role="region" tabindex="0" aria-labelledby="{label}">'
+            f'<figure id="tab-{name}" class="table"><figcaption>{escape(self.caption)}</figcaption><div class="scroll">'
             f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div></figure>"
         )
 
