@@ -108,6 +108,8 @@ def _shown(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
 
     given = any("injected-parameters" in tags(cell) for cell in notebook.cells)
     unseen = {HIDDEN, "parameters"} if given else {HIDDEN}
+    if any({HIDDEN, "parameters"} <= set(tags(cell)) for cell in notebook.cells):
+        unseen.add("injected-parameters")  # nor what was given in the place of hidden ones
     shown = nbformat.from_dict(notebook)
     shown.cells = [cell for cell in shown.cells if not unseen.intersection(tags(cell))]
     for cell in shown.cells:
