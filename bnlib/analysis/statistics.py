@@ -64,25 +64,27 @@ def _finite(values: Sequence[float]) -> np.ndarray:
     return x[np.isfinite(x)]
 
 
+def _differ(x: np.ndarray) -> bool:
+    """Whether there are several values, with more between them than rounding."""
+    return len(x) > 1 and np.ptp(x) > 1e-9 * max(np.abs(x).max(), 1e-9)
+
+
 def spread(values: Sequence[float]) -> Spread:
     """Median and range of values; NaN are left out and not counted. Infinite ones count, as what never came about."""
     x = np.sort(np.asarray(values, dtype=float))
-    x = x[~np.isnan(x)]
-    if not len(x):
+    if not (n := int((~np.isnan(x)).sum())):
         return Spread(np.nan, np.nan, np.nan, 0)
-    low, high = x[(len(x) - 1) // 2], x[len(x) // 2]  # equal where both are infinite, whose mean would be none
-    return Spread(float(low if low == high else (low + high) / 2), float(x[0]), float(x[-1]), len(x))
+    low, high = x[(n - 1) // 2], x[n // 2]  # equal where both are infinite, whose mean would be none; NaN are last
+    return Spread(float(low if low == high else (low + high) / 2), float(x[0]), float(x[n - 1]), n)
 
 
 def mean_interval(values: Sequence[float], level: float = LEVEL) -> Interval:
     """Mean and Student's t interval over `values`, (n,) one for each seed; NaN values are left out and not counted."""
     x = _finite(values)
     n = len(x)
-    if n == 0:
-        return NOTHING
+    if n < 2:
+        return Interval(float(x.mean()) if n else np.nan, np.nan, np.nan, n)
     mean = float(x.mean())
-    if n == 1:
-        return Interval(mean, np.nan, np.nan, 1)
     half = float(stats.t.ppf((1 + level) / 2, n - 1) * stats.sem(x))
     return Interval(mean, mean - half, mean + half, n)
 
@@ -98,9 +100,8 @@ def enough(family: int) -> int:
 def mean_difference(differences: Sequence[float], family: int = 1) -> Interval:
     """Mean of paired `differences`, with the interval they are judged by: `exact_interval` from `enough` pairs on, else t's.
 
-    One run that does not learn among others that do makes differences that no normal distribution has: the exact test
-    holds all the same. With fewer pairs that test could show nothing. A pair with a NaN counts as one: which test is made
-    depends on how many pairs there were to be, not on how many were lost.
+    The exact test holds whatever distribution differences have; with fewer pairs it could show nothing. A pair with a NaN
+    counts as one: which test is made depends on how many pairs there were to be, not on how many were lost.
     """
     return exact_interval(differences) if len(differences) >= enough(family) else mean_interval(differences)
 
@@ -110,7 +111,7 @@ def difference_p(differences: Sequence[float], family: int = 1) -> float:
     x = _finite(differences)
     if len(differences) >= enough(family):
         return exact_p(x)
-    return float(stats.ttest_1samp(x, 0).pvalue) if len(x) > 1 and np.ptp(x) > 0 else np.nan
+    return float(stats.ttest_1samp(x, 0).pvalue) if _differ(x) else np.nan
 
 
 def mcnemar_p(first: Sequence[bool], second: Sequence[bool]) -> float:
@@ -243,8 +244,7 @@ def equivalence_p(differences: Sequence[float], margin: float) -> float:
     with fewer than two pairs, or without spread.
     """
     x = _finite(differences)
-    if len(x) < 2 or np.ptp(x) == 0:
+    if not _differ(x):
         return np.nan
-    above = stats.ttest_1samp(x, -margin, alternative="greater").pvalue
-    below = stats.ttest_1samp(x, margin, alternative="less").pvalue
-    return float(max(above, below))
+    sides = ((-margin, "greater"), (margin, "less"))
+    return float(max(stats.ttest_1samp(x, end, alternative=side).pvalue for end, side in sides))

@@ -1,3 +1,5 @@
+from itertools import product
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -5,7 +7,7 @@ from scipy import stats
 
 from bnlib import UserError
 from bnlib.analysis import contrasts, statistics
-from bnlib.analysis.results import CHANGE, FAILED, LEARNED, OWN, REACH, WITHIN, Results
+from bnlib.analysis.results import CHANGE, FAILED, OWN, RANK, RANK_CHANGE, REACH, WITHIN, Results
 from tests.conftest import make_epochs, make_steps, results_of
 
 LOSS, ACCURACY = "train_loss_last", "test_accuracy_last"
@@ -23,7 +25,8 @@ def apart(differences: dict[tuple[str, float], list[int]]) -> Results:
     """Arms whose test accuracies differ from those without a norm by these counts of 10,000 images."""
     rates = {rate for _, rate in differences}
     cells = {cell: [(0.5, 0.9 + d / 10_000) for d in counts] for cell, counts in differences.items()}
-    return results({("none", rate): [(0.5, 0.9)] * 8 for rate in rates} | cells)
+    seeds = max(map(len, differences.values()))
+    return results({("none", rate): [(0.5, 0.9)] * seeds for rate in rates} | cells)
 
 
 def test_contrast_is_arm_minus_reference_over_pairs(epochs):
@@ -32,10 +35,8 @@ def test_contrast_is_arm_minus_reference_over_pairs(epochs):
     assert row.estimate == pytest.approx(-0.1)
     half = 4.302653 * 0.01 / 3**0.5
     assert (row.low, row.high) == (pytest.approx(-0.1 - half, abs=1e-6), pytest.approx(-0.1 + half, abs=1e-6))
-    assert (row.t_low, row.t_high) == (pytest.approx(row.low), pytest.approx(row.high))
     assert row.p == row.p_adjusted == pytest.approx(2 * stats.t.sf(0.1 / (0.01 / 3**0.5), 2))
     assert (row.n, row.pairs, row.better, row.tied, row.exact) == (3, 3, 3, 0, False)
-    assert row.effect == pytest.approx(-10)
     assert row.sign == -1
 
 
@@ -51,14 +52,11 @@ def test_better_means_lower_losses_and_higher_accuracies(epochs):
     accuracy, loss = found.one(ACCURACY, "batch", 0.001), found.one(LOSS, "batch", 0.001)
     assert (accuracy.better, accuracy.tied, accuracy.n) == (1, 1, 3)
     assert (loss.better, loss.tied) == (3, 0)
-    assert accuracy.improvement.estimate == 0.5
-    assert accuracy.improvement.low == statistics.share(1, 3).low
-    assert accuracy.improvement.high == statistics.share(2, 3).high
 
 
-def test_mean_of_an_arm_is_over_its_runs(epochs):
+def test_arm_is_told_by_median_and_range(epochs):
     found = results_of(epochs)
-    assert found.mean("train_loss_first", "none", 0.001) == statistics.mean_interval([0.3, 0.4, 0.5])
+    assert found.spread("train_loss_first", "none", 0.001) == statistics.Spread(0.4, 0.3, 0.5, 3)
     assert found.values("train_loss_first", 0.001)["batch"].tolist() == [0.2, 0.31, 0.39]
 
 
@@ -107,19 +105,30 @@ def test_few_pairs_for_their_family_are_judged_by_t():
 
 def test_equality_up_to_a_margin_is_tested_of_accuracies_alone():
     row = apart({("batch", 0.001): [1, -1, 2, -2, 0, 1, -1, 0]}).one(ACCURACY, "batch", 0.001)
-    assert row.equal_p == row.equal_p_adjusted < 0.001  # a few images of 10,000; the margin is ten
-    assert np.isnan(apart({("batch", 0.001): CLEAR}).one("epochs_until_0.98", "batch", 0.001).equal_p)
+    # In images of 10,000 the mean is 0 and the margin ten; t = 1.894579 with seven degrees of freedom at 95%.
+    half = 1.894579 * np.std([1, -1, 2, -2, 0, 1, -1, 0], ddof=1) / 8**0.5 / 10_000
+    assert row.equal_p < 0.001
+    assert (row.equal_low, row.equal_high) == (pytest.approx(-half, rel=1e-5), pytest.approx(half, rel=1e-5))
+    assert np.isnan(apart({("batch", 0.001): CLEAR}).one("train_loss_last", "batch", 0.001).equal_p)
 
 
-def test_diverged_run_counts_until_it_diverged(diverged_epochs):
+def test_equality_is_not_adjusted_over_the_rates():
+    near = [1, -1, 2, -2, 0, 1, -1, 0]
+    several = apart({("batch", rate): near for rate in (0.001, 0.01, 0.1)})
+    assert (
+        several.one(ACCURACY, "batch", 0.001).equal_p == apart({("batch", 0.001): near}).one(ACCURACY, "batch", 0.001).equal_p
+    )
+
+
+def test_run_that_failed_is_in_no_mean(diverged_epochs):
     found = results_of(diverged_epochs)
     assert found.values("train_loss_first", 1000.0)["none"].tolist() == [2.5, 2.4]
-    last = found.values(LOSS, 1000.0)["none"]
-    assert np.isnan(last[0])
-    assert last[1] == 2.3
+    assert found.learned("train_loss_first", 1000.0)["none"].isna().all()  # one diverges later, one gives one answer
+    assert found.learned(ACCURACY, 1000.0)["batch"].tolist() == [0.75, 0.85]
     row = found.one(ACCURACY, "batch", 1000.0)
-    assert (row.n, row.pairs) == (1, 2)
-    assert row.estimate == pytest.approx(0.85 - 0.1)
+    assert (row.n, row.pairs, row.median, row.least) == (0, 2, pytest.approx(0.8), 0.75)
+    assert np.isnan([row.estimate, row.p, row.reference_median]).all()
+    assert found.differences(ACCURACY, "batch", 1000.0).isna().all()
 
 
 def test_failed_runs_are_counted_in_each_arm(diverged_epochs):
@@ -143,17 +152,76 @@ def test_shares_of_failed_runs_are_told_apart_by_mcnemar_s_test():
     assert not row.difference.bounded
 
 
-def test_pairs_that_learned_are_held_against_each_other_where_any_failed():
+def test_means_are_of_pairs_in_which_neither_run_failed():
     pairs = [(0.1, 0.90), (0.1, 0.91), (0.1, 0.92), GONE]
     found = results({("none", 0.1): pairs, ("batch", 0.1): [GONE, (0.1, 0.92), (0.1, 0.94), (0.1, 0.95)]})
-    row = found.one(ACCURACY, "batch", 0.1, kind=LEARNED)
+    row = found.one(ACCURACY, "batch", 0.1)
     assert (row.n, row.pairs, row.failed, row.failed_reference) == (2, 4, 1, 1)
     assert row.estimate == pytest.approx(0.015)  # the second and third pair: 0.01 and 0.02
-    assert found.one(ACCURACY, "batch", 0.1).n == 4
+    assert (row.better, row.tied) == (2, 0)
+    # Each arm is told by all of its own runs that learned.
+    assert (row.median, row.most, row.reference_median, row.reference_least) == (0.94, 0.95, 0.91, 0.90)
 
 
-def test_where_none_failed_there_is_nothing_to_leave_out(epochs):
-    assert results_of(epochs).find(ACCURACY, kind=LEARNED) == []
+def test_ranks_are_of_all_pairs_and_a_failed_run_is_the_worst():
+    reference = [(0.1, 0.90), GONE, (0.1, 0.93), GONE, (0.1, 0.91)]
+    found = results({("none", 0.1): reference, ("batch", 0.1): [(0.1, 0.92), (0.1, 0.2), GONE, GONE, (0.1, 0.88)]})
+    row = found.one(ACCURACY, "batch", 0.1, RANK)
+    # Differences +0.02, better than a failure, a failure, two failures alike, -0.03: ranks 2, 4.5, -4.5, 0, -3.
+    assert (row.n, row.pairs, row.better, row.tied) == (5, 5, 2, 1)
+    assert row.estimate == pytest.approx((2 + 4.5 - 4.5 - 3) / 14)
+    assert row.p == pytest.approx(counted([2, 4.5, -4.5, -3]))
+    assert not row.difference.bounded
+    assert row.median == pytest.approx(0.88)  # of the runs that learned: 0.92, 0.2 and 0.88
+
+
+def counted(ranks: list[float]) -> float:
+    """p by counting the sign patterns whose sum is as far from zero."""
+    sums = [abs(sum(s * r for s, r in zip(signs, ranks, strict=True))) for signs in product((1, -1), repeat=len(ranks))]
+    return sum(s >= abs(sum(ranks)) for s in sums) / len(sums)
+
+
+def test_ranks_tell_arms_apart_by_p_alone():
+    found = results({("none", 0.1): [GONE] * 8, ("batch", 0.1): [GOOD] * 8})
+    for name, sign in ((ACCURACY, 1), (LOSS, -1)):
+        row = found.one(name, "batch", 0.1, RANK)
+        assert (row.estimate, row.p_adjusted, row.sign, row.better) == (sign, 2 / 256, sign, 8)
+        assert found.one(name, "batch", 0.1).sign == 0  # no pair learned
+
+
+NEVER, SOON, LATE = [0.9] * 4, [0.98] * 4, [0.9, 0.9, 0.98, 0.98]
+
+
+def test_never_is_the_last_of_the_epochs_until():
+    def runs(*accuracies: list[float]) -> dict:
+        return {seed: [(0.1, accuracy) for accuracy in its] for seed, its in enumerate(accuracies)}
+
+    lost = [0.98, 0.98, 0.98, 0.1]  # it was there, and ended as a constant
+    cells = {("none", 0.01): runs(NEVER, LATE, NEVER, lost), ("batch", 0.01): runs(LATE, SOON, NEVER, SOON)}
+    found = results_of(make_epochs(cells))
+    row = found.one("epochs_until_0.98", "batch", 0.01, RANK)
+    # Never to 3, 3 to 1, never twice, and a failed run, which never did: ranks -3.5, -2, 0, -3.5.
+    assert (row.estimate, row.better, row.tied, row.n) == (-1, 3, 1, 4)
+    assert row.p == pytest.approx(2 / 8)
+    assert (row.median, row.most, row.reference_median) == (2, np.inf, np.inf)
+    assert found.find("epochs_until_0.98") == found.find("epochs_until_0.98", kind=CHANGE) == []
+
+
+def test_change_by_rank_is_of_all_pairs():
+    cells = {("none", 0.001): [(0.1, 0.90)] * 3, ("batch", 0.001): [(0.1, 0.91)] * 3}
+    cells |= {("none", 0.01): [GONE, (0.1, 0.90), GONE], ("batch", 0.01): [(0.1, 0.90), (0.1, 0.905), GONE]}
+    row = results(cells).one(ACCURACY, "batch", 0.01, RANK_CHANGE)
+    # Infinitely more than at 0.001; 0.005 less; 0.01 less, as both failed alike: ranks 3, -1, -2.
+    assert (row.against, row.n, row.better, row.estimate) == (0.001, 3, 1, 0)
+    mean = results(cells).one(ACCURACY, "batch", 0.01, CHANGE)
+    assert (mean.n, mean.estimate) == (1, pytest.approx(-0.005))
+
+
+def test_intervals_keep_to_what_is_possible():
+    found = results({("none", 0.1): [(0.1, 0.2), (0.1, 0.9)], ("batch", 0.1): [(0.1, 0.9), (0.1, 0.8)]})
+    row = found.one(ACCURACY, "batch", 0.1)
+    assert (row.low, row.high, row.n) == (-1, 1, 2)  # t with one degree of freedom: 0.3 plus or minus 5.1
+    assert (row.equal_low, row.equal_high) == (-1, 1)
 
 
 def test_change_is_the_difference_at_the_highest_rate_minus_that_at_another():
@@ -182,9 +250,14 @@ def test_arms_are_compared_each_at_its_own_best_rate():
     assert (row.reference_median, row.median) == (0.92, 0.95)
 
 
-def test_rate_at_which_a_run_diverged_is_no_best_one():
-    cells = BEST | {("none", 0.001): [(0.1, 0.9), (np.nan, np.nan), (0.1, 0.9)]}
+@pytest.mark.parametrize("lost", [(np.nan, np.nan), (2.3, 0.1)])
+def test_rate_at_which_a_run_failed_is_no_best_one_unless_more_did_elsewhere(lost):
+    cells = BEST | {("none", 0.001): [(0.1, 0.9), lost, (0.1, 0.9)]}
     assert contrasts.best_rates(results(cells))["none"] == 0.01
+    cells |= {("none", 0.01): [lost, (0.5, 0.5), lost]}
+    found = results(cells)
+    assert contrasts.best_rates(found)["none"] == 0.001
+    assert found.one(ACCURACY, "batch", kind=OWN).n == 2
 
 
 def test_each_arm_is_held_against_itself_at_the_lowest_rate():
@@ -217,14 +290,27 @@ def test_reach_is_the_ratio_of_the_largest_usable_rates(span):
     found = results_of(span)
     row = found.one("largest_rate_0.01", "batch", kind=REACH)
     assert row.estimate == pytest.approx(100)  # 0.01 / 0.001 and 1 / 0.001: the mean of their logarithms
-    half = 12.7062 * np.log(100) / 2  # t with one degree of freedom; standard error of ln 10 and ln 1000
-    assert row.high == pytest.approx(100 * np.exp(half), rel=1e-4)
-    assert (row.t_low, row.t_high) == (pytest.approx(row.low), pytest.approx(row.high))
+    # t with one degree of freedom would go from 2e-11 to 5e14; rates from 0.001 to 1 allow ratios within a thousand.
+    assert (row.low, row.high) == (pytest.approx(0.001), pytest.approx(1000))
+    assert (row.direction, row.sign) == (0, 0)
     assert (row.least, row.most, row.reference_median) == (pytest.approx(0.01), pytest.approx(1), pytest.approx(0.001))
     # At a margin of two points 0.01 is usable without batch norm too.
     assert found.one("largest_rate_0.02", "batch", kind=REACH).estimate == pytest.approx(10)
+    survived = found.one("largest_rate_survived", "batch", kind=REACH)
+    assert (survived.estimate, survived.median, survived.reference_median) == (pytest.approx(100), 1, pytest.approx(0.01))
     assert found.failed("none", 1.0) == statistics.share(2, 2)
     assert found.failed("batch", 1.0) == statistics.share(0, 2)
+
+
+def test_reach_points_to_where_its_ratio_lies_beside_one():
+    good, gone = (0.1, 0.9), GONE
+    cells = {("none", 0.1): [good] * 8, ("none", 1.0): [gone] * 8, ("batch", 0.1): [good] * 8, ("batch", 1.0): [good] * 8}
+    row = results(cells).one("largest_rate_survived", "batch", kind=REACH)
+    assert (row.estimate, row.direction, row.sign) == (pytest.approx(10), 1, 1)
+    turned = results({(("batch", "none")[norm == "batch"], rate): its for (norm, rate), its in cells.items()})
+    assert turned.one("largest_rate_survived", "batch", kind=REACH).sign == -1
+    level = results({cell: [good] * 8 for cell in cells}).one("largest_rate_survived", "batch", kind=REACH)
+    assert (level.estimate, level.direction, level.tied) == (1, 0, 8)
 
 
 def test_absent_runs_leave_pairs_out(epochs):
@@ -243,6 +329,7 @@ def test_absent_runs_leave_pairs_out(epochs):
 def test_study_can_ask_for_one_outcome_alone(epochs):
     found = results_of(epochs, outcomes=("train_loss_first",))
     assert set(found.contrasts.outcome) == {"train_loss_first", "failed"}
+    assert set(found.contrasts.kind) == {"cell", "rank", "failed"}
 
 
 def test_without_any_records_no_contrast_has_pairs(epochs):
@@ -271,12 +358,14 @@ def test_every_arm_but_the_reference_is_contrasted():
     assert [(row.learning_rate, row.arm) for row in found.find(LOSS)] == [(r, n) for r in (0.001, 0.01) for n in FOUR[1:]]
     for kind, outcome, rows in (
         (OWN, ACCURACY, 3),
+        (RANK, LOSS, 6),
+        (RANK_CHANGE, LOSS, 3),
         (WITHIN, ACCURACY, 4),
         (REACH, "largest_rate_0.01", 3),
         (FAILED, "failed", 6),
     ):
         assert len(found.find(outcome, kind=kind)) == rows, kind
-    assert [(row.arm, row.n) for row in found.find(ACCURACY, kind=LEARNED)] == [("layer", 4)]
+    assert [row.n for row in found.find(ACCURACY, rate=0.01)] == [5, 5, 4]
 
 
 def test_two_of_several_arms_are_contrasted_as_if_no_others_had_been_asked_for(epochs):
@@ -288,6 +377,20 @@ def test_two_of_several_arms_are_contrasted_as_if_no_others_had_been_asked_for(e
     assert contrasts.between(three, "batch", "group").one(LOSS, "group", 0.001).estimate == pytest.approx(0)
     assert contrasts.between(two, "none", "batch") is two
     assert contrasts.between(two, "none", "group") is None
+
+
+def test_some_seeds_are_contrasted_as_if_no_others_had_been_asked_for():
+    differences = [1, 2, 3, 4, 5, 6, 7, 8, -9, 10, -11, 12, -13, 14, -15, 16]
+    whole = apart({("batch", 0.001): differences})
+    first, second = contrasts.only(whole, range(8)), contrasts.only(whole, range(8, 20))
+    pd.testing.assert_frame_equal(first.contrasts, apart({("batch", 0.001): differences[:8]}).contrasts)
+    assert (second.seeds, second.study.seeds) == (tuple(range(8, 16)), 8)
+    row = second.one(ACCURACY, "batch", 0.001)
+    assert (row.n, row.pairs, row.better, row.estimate) == (8, 8, 4, pytest.approx(4 / 8 / 10_000))
+    assert second.one("largest_rate_survived", "batch", kind=REACH).n == 8
+    assert contrasts.between(second, "none", "batch") is second
+    assert contrasts.only(whole, range(16)) is whole
+    assert contrasts.only(whole, [16, 17]) is None
 
 
 def test_another_reference_turns_the_sign(epochs):
@@ -302,6 +405,7 @@ def test_what_is_saved_reads_back_exactly(epochs, span, tmp_path):
     contrasts.save(list(kept.values()), tmp_path)
     loaded = contrasts.load(tmp_path)
     assert list(loaded) == list(kept)
+    assert np.isposinf(kept["learning_rate"].contrasts["median"]).any()  # "never" is written and read, too
     for name, results in kept.items():
         assert loaded[name].study == results.study
         pd.testing.assert_frame_equal(loaded[name].contrasts, results.contrasts, check_exact=True)
@@ -341,6 +445,17 @@ def test_ratios_are_compared_by_their_logarithms():
     assert (row.p, row.better, row.sign, row.n) == (2 / 256, 8, -1, 8)
     assert np.isnan(row.equal_p)
     assert found.differences("smoothness_step", "batch", 0.001).tolist() == pytest.approx([-np.log(2)] * 4 + [-np.log(4)] * 4)
+
+
+def test_what_the_first_step_does_is_compared_over_all_runs():
+    values = {"none": [4.0] * 8, "batch": [1.0, 2.0] * 4}
+    fates = {"none": [GONE, *[(0.5, 0.9)] * 7], "batch": [(0.5, 0.9)] * 8}
+    epochs = make_epochs({(norm, 0.001): {seed: [pair] for seed, pair in enumerate(its)} for norm, its in fates.items()})
+    looks = {("loss_band", "", "before"): dict.fromkeys(values, [1.0] * 8), ("loss_band", "", "step × 1"): values}
+    looks |= {("smoothness", "", "step"): values}
+    outcomes = ("first_loss", "smoothness_step")
+    found = results_of(epochs, make_steps(epochs, looks), outcomes=outcomes, probes=("smoothness",))
+    assert [found.one(name, "batch", 0.001).n for name in outcomes] == [8, 7]
 
 
 def test_same_runs_are_held_against_another_arm():

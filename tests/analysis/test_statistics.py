@@ -240,6 +240,7 @@ def test_differences_are_judged_exactly_from_enough_pairs_on():
     assert mean_difference(six, family=3) == mean_interval(six)
     assert difference_p(six, family=3) == pytest.approx(stats.ttest_1samp(six, 0).pvalue)
     assert np.isnan(difference_p([1.0]))
+    assert np.isnan(difference_p([0.1 + 0.2, 0.3]))  # equal up to rounding
 
 
 def shares(first: int, second: int, both: int, n: int = 8) -> tuple[list[bool], list[bool]]:
