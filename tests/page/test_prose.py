@@ -6,7 +6,7 @@ from IPython.utils.capture import capture_output
 
 from bnlib.experiment.outcomes import SEEN
 from bnlib.page import prose
-from tests.conftest import make_epochs, make_steps, results_of
+from tests.conftest import CHANCE, make_epochs, make_steps, results_of
 
 
 def test_markdown_is_filled_in_with_numbers_and_phrases():
@@ -63,28 +63,102 @@ def look(after: dict[str, float], lost: int, dead: float = 1) -> dict:
     return {"inside": results_of(epochs, steps, outcomes=names, probes=("dead",))}
 
 
-CLAIM = "break the network"
+def first_steps(**named) -> str:
+    return prose.said("because", base="", found=look(**named))
 
 
-def test_why_is_claimed_where_losses_and_dead_layers_bear_it_out():
-    said = prose.because(look({"none": 1.5, "batch": 0.4}, lost=2))
-    assert CLAIM in said
-    for told in ("0.01 moves the first linear layer by 80%", "1.5 times", "0.4 times", "Of the 4 failed runs", "by step 1"):
-        assert told in said
+def test_loss_after_the_first_step_is_told_where_it_rises_in_one_arm_alone():
+    told = first_steps(after={"none": 1.5, "batch": 0.4}, lost=2)
+    assert "**1.5 times the loss** after the first step at 0.01, 0.4 times with batch norm" in told
+    for after in ({"none": 0.4, "batch": 1.5}, {"none": 1.5, "batch": 1.5}, {"none": 0.8, "batch": 0.4}):
+        assert "times the loss" not in first_steps(after=after, lost=2)
 
 
-@pytest.mark.parametrize(
-    "report",
-    [
-        look({"none": 0.4, "batch": 1.5}, lost=2),  # the loss rises with batch norm
-        look({"none": 1.5, "batch": 1.5}, lost=2),  # it is the same
-        look({"none": 1.5, "batch": 0.4}, lost=0),  # none failed
-        look({"none": 1.5, "batch": 0.4}, lost=2, dead=0.9),  # none that failed has a dead layer
-    ],
-)
-def test_why_is_not_claimed_else(report):
-    assert CLAIM not in prose.because(report)
+RATES = (0.001, 0.01)
 
 
-def test_report_that_looked_into_no_run_says_nothing_of_why():
-    assert prose.because({}) == ""
+def report(gain: dict[float, float], faster: float = 0.1, lost: int = 0, usable: bool = True, norms=("batch",)) -> dict:
+    """The studies that the answer needs, of 8 seeds at two rates.
+
+    Args:
+        gain: of test accuracy, at each rate, give or take an image from seed to seed.
+        faster: how much lower the first epoch's loss is.
+        lost: runs that fail at 0.01 without a norm.
+        usable: whether in short runs 0.01 is as good as 0.001 with a norm, while it is not without.
+    """
+    cells, short = {}, {}
+    for rate in RATES:
+        for norm in ("none", *norms):
+            plus, less = (gain[rate], faster) if norm != "none" else (0, 0)
+            runs = {
+                s: [(0.5 - less - 0.001 * s, 0.9), (0.1, 0.97 + plus + 0.0001 * (s % 3) * (norm != "none"))] for s in range(8)
+            }
+            short[norm, rate] = {s: [(0.2, 0.98 if rate == 0.001 or (usable and norm != "none") else 0.9)] for s in range(8)}
+            if norm == "none" and rate == 0.01:
+                runs |= {seed: [(2.3, CHANCE)] * 2 for seed in range(lost)}
+            cells[norm, rate] = runs
+    results = (results_of(make_epochs(cells)), results_of(make_epochs(short, study="learning_rate_range")))
+    return {each.study.name: each for each in results}
+
+
+def answer(**named) -> list[str]:
+    """The paragraphs and the items of the answer."""
+    return [line for line in prose.said("answer", base="", found=report(**named)).splitlines() if line]
+
+
+def test_answer_says_what_is_bought_at_the_best_rate():
+    small = {0.001: 0.0, 0.01: 0.01}
+    assert "speed and no accuracy" in answer(gain={0.001: -0.0001, 0.01: 0.01})[0]
+    assert "speed and accuracy" in answer(gain={0.001: 0.01, 0.01: 0.01})[0]
+    assert "costs accuracy" in answer(gain={0.001: -0.01, 0.01: 0.01})[0]
+    assert "accuracy and no speed" in answer(gain={0.001: 0.01, 0.01: 0.01}, faster=0.0)[0]
+    assert "far less sensitive" in answer(gain=small)[0]
+    assert "not shown" in answer(gain=small, usable=False)[0]
+
+
+def test_answer_has_a_line_for_each_rate_and_one_for_the_largest():
+    _, same, better, usable, *_ = answer(gain={0.001: -0.0001, 0.01: 0.01})
+    assert "**No difference in accuracy** seen at 0.001" in same
+    assert "faster in 8 of 8 pairs" in same
+    assert better.startswith("- **+1.01 points of accuracy** at 0.01 <small>(+1.00 to +1.01)")
+    assert usable.startswith("- **10.0 times as large a rate** is usable with batch norm")
+
+
+def test_failed_runs_are_counted_in_the_answer_and_are_worse_than_any():
+    failed = answer(gain={0.001: 0.01, 0.01: 0.01}, lost=3)[2]
+    assert failed == "- **3 of 8 runs failed** at 0.01 without batch norm, 0 with it; better in 8 of 8 pairs."
+    assert "better" not in answer(gain={0.001: 0.01, 0.01: -0.01}, lost=3)[2]
+
+
+def test_answer_on_several_arms_names_each():
+    told = answer(gain={0.001: 0.01, 0.01: 0.01}, norms=("batch", "group"), lost=1)
+    assert [line.split(" makes")[0] for line in told if "sensitive" in line] == ["**Batch norm", "**Group norm"]
+    assert sum("with group norm <small>" in line for line in told) == 2
+    assert "- **1 of 8 runs failed** at 0.01 without a norm, 0 with group norm; better in 8 of 8 pairs." in told
+
+
+@pytest.mark.parametrize("seeds", [1, 2, 3])
+def test_few_seeds_show_nothing_and_fail_nothing(seeds):
+    found = {
+        name: results_of(make_epochs({at: dict(list(runs.items())[:seeds]) for at, runs in cells.items()}, study=name))
+        for name, cells in {
+            "learning_rate": {(norm, 0.001): {s: [(0.5, 0.9 + 0.01 * s)] for s in range(3)} for norm in ("none", "batch")},
+            "learning_rate_range": {(norm, 0.001): {s: [(0.5, 0.9)] for s in range(3)} for norm in ("none", "batch")},
+        }.items()
+    }
+    told = prose.said("answer", base="", found=found)
+    assert "nothing that could be seen" in told
+    assert "nan" not in told.lower()
+
+
+def test_what_lacks_is_said_and_else_nothing():
+    assert prose.said("missing", lacking=[]) == ""
+    assert "1 of 3 runs" in prose.said("missing", lacking=["with batch norm at learning_rate 0.1: 1 of 3 runs"])
+
+
+@pytest.mark.parametrize(("fell_back", "why"), [(True, "could not be downloaded"), (False, "needs no download")])
+def test_page_on_the_digits_says_so_and_why(fell_back, why):
+    told = prose.said("notice", dataset="digits", fell_back=fell_back)
+    assert told.startswith("> **This is not MNIST.**")
+    assert why in told
+    assert prose.said("notice", dataset="mnist", fell_back=False) == ""
