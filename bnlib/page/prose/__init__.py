@@ -13,8 +13,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from bnlib.experiment.config import DATASETS, rate_name
 from bnlib.experiment.outcomes import OUTCOMES
 from bnlib.page import words
-from bnlib.page.prose import phrases
 from bnlib.page.prose.command import command
+from bnlib.page.prose.phrases import always, at, by_text, capital, count, failures, is_pair, noun, of_arm, where
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
@@ -22,14 +22,13 @@ if TYPE_CHECKING:
 __all__ = ["command", "filled", "load_ipython_extension", "said"]
 
 FILTERS = {
-    **{"rate": rate_name, "listing": words.listing, "percent": "{:.0%}".format, "capital": phrases.capital},
+    **{"rate": rate_name, "listing": words.listing, "percent": "{:.0%}".format, "capital": capital},
     **{"amount": words.amount, "estimate": words.estimate, "ends": words.ends},
     "decimals": lambda value, digits: f"{value:.{digits}f}".replace("-", "−"),
 }
-SAYS = {
-    **{name: getattr(phrases, name) for name in ("always", "at", "by_text", "count", "failures", "is_pair", "noun", "of_arm")},
-    **{"where": phrases.where, "plural": words.plural, "constant": words.CONSTANT, "DATASETS": DATASETS},
-    **{"command": command, "titles": OUTCOMES, "zip": zip, "min": min, "max": max},
+SAYS = {each.__name__: each for each in (always, at, by_text, command, count, failures, is_pair, noun, of_arm, where)} | {
+    **{"plural": words.plural, "constant": words.CONSTANT, "DATASETS": DATASETS, "titles": OUTCOMES},
+    **{"zip": zip, "min": min, "max": max},
 }
 
 
