@@ -130,17 +130,19 @@ def limits(ax: Axes, values: np.ndarray, share: bool) -> None:
         return
     ax.set_yscale("log")
     low, high = finite.min() / 1.3, finite.max() * 1.3
+    ends = share and finite.min() <= LEAST  # the axis, and with it what it can tell apart
+    high = max(high, 0.13) if ends else high
     ax.set_ylim((high, low) if share else (low, high))
     if share:
         steps = ((90, 70, 50, 30, 20, 10, 5, 3, 2, 1, 0.5, 0.2, 0.1), (5, 4, 3, 2.5, 2, 1.5, 1.2, 1, 0.8, 0.6, 0.5, 0.4, 0.3))
         ticks = [error for error in steps[int(high < 6)] if low <= error <= high]
         ticks = _roomy(reversed(ticks), {tick: float(ax.transLimits.transform((0, np.log10(tick)))[1]) for tick in ticks}, 0.1)
         ticks = ticks if len(ticks) > 1 else [high / 1.2, low * 1.2]  # a narrow range between two steps
-        if finite.min() <= LEAST:  # where the axis ends, and with it what it can tell apart
+        if ends:
             ticks = [*(tick for tick in ticks if tick > 2 * LEAST), LEAST]
         ax.yaxis.set_major_locator(FixedLocator(ticks))
         ax.yaxis.set_minor_locator(NullLocator())
-        ax.set_yticklabels([f"{'≥ ' * (error == LEAST)}{100 - error:.4g}" for error in ticks])
+        ax.set_yticklabels([f"{'≥ ' if error == LEAST else ''}{100 - error:.4g}" for error in ticks])
 
 
 def far_pairs(differences: np.ndarray) -> float | None:
@@ -196,11 +198,12 @@ def legend(ax: Axes, arms: dict[str, Look]) -> None:
         return
     handles = [Line2D([], [], color=a.color, linestyle=a.linestyle, marker=a.marker) for a in arms.values()]
     text = [_broken(look.label, with_key=True) for look in arms.values()]
-    half = (len(text) + 1) // 2  # in two columns, which the figure grows by
-    lines = max(sum(1 + label.count("\n") for label in column) for column in (text[:half], text[half:]))
+    columns = 2 if ax.figure.get_figwidth() > 3 else 1
+    half = -(-len(text) // columns)
+    lines = max(sum(1 + label.count("\n") for label in column) for column in (text[:half], text[half:]))  # the figure grows by
     ax.figure.set_figheight(ax.figure.get_figheight() + 0.16 * lines + 0.1)
     small = {"fontsize": 8.5, "markerscale": 0.6, "handlelength": 3, "columnspacing": 1, "labelspacing": 0.3}
-    ax.figure.legend(handles, text, loc="outside lower center", ncols=2, frameon=False, labelcolor=INK, **small)
+    ax.figure.legend(handles, text, loc="outside lower center", ncols=columns, frameon=False, labelcolor=INK, **small)
 
 
 def _apart(at: dict[str, float], heights: dict[str, float]) -> dict[str, float]:

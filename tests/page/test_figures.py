@@ -1,14 +1,16 @@
-import base64
+import re
 import xml.etree.ElementTree as ET
 
 import numpy as np
 import pandas as pd
 import pytest
+from bs4 import BeautifulSoup
 
 from bnlib.analysis.original import replay as original
 from bnlib.experiment import studies
 from bnlib.experiment.config import CLASSES
 from bnlib.page import figures, style
+from bnlib.page.figures.picture import document, svg
 from tests.conftest import make_epochs, results_of
 
 
@@ -65,11 +67,11 @@ def all_figures(records):
 def test_every_figure_returns_its_axes_and_a_description(two_rates):
     for name, ax in all_figures(two_rates).items():
         assert len(ax.alt) > 40, name
-        ET.fromstring(style.svg(ax))
+        ET.fromstring(svg(ax))
 
 
 def test_figures_are_the_same_bytes_each_time(two_rates):
-    first, second = ({name: style.svg(ax) for name, ax in all_figures(two_rates).items()} for _ in range(2))
+    first, second = ({name: svg(ax) for name, ax in all_figures(two_rates).items()} for _ in range(2))
     assert first == second
 
 
@@ -78,7 +80,7 @@ def test_figures_survive_diverged_runs(diverged_epochs, more):
     records = with_arms(diverged_epochs, *more)
     for some in (records, records[records.seed == 0], records[records.epoch == 1]):
         for ax in all_figures(some).values():
-            ET.fromstring(style.svg(ax))
+            ET.fromstring(svg(ax))
 
 
 @pytest.mark.parametrize("more", [("group",), ("group", "layer"), ("group", "batch@1", "batch@2", "batch@3")])
@@ -116,6 +118,20 @@ def test_curves_draw_each_seed_its_mean_and_band(epochs):
     assert "in nats by epoch at learning rate 0.001, means over 3 seeds: without batch norm from 0.4000 to 0.2000" in ax.alt
 
 
+def test_axis_of_one_epoch_names_that_epoch(epochs):
+    for ax in (all_figures(epochs[epochs.epoch == 1])[name] for name in ("curves", "survival")):
+        low, high = ax.get_xlim()
+        assert [tick for tick in ax.get_xticks() if low <= tick <= high and tick] == [1]
+
+
+def test_faultless_run_is_drawn_where_the_axis_says_that_it_ends(epochs):
+    values = epochs.assign(test_accuracy=epochs.norm.map({"none": 0.99, "batch": 1.0}))
+    study = results_of(epochs).study
+    ax = figures.curves(study, study.of(values), "test_accuracy", 0.001, ax=figures.axes())
+    assert dict(zip(ax.get_yticks(), [label.get_text() for label in ax.get_yticklabels()], strict=True))[0.03] == "≥ 99.97"
+    assert "to 100.00" in ax.alt
+
+
 def test_curves_of_four_arms_have_a_mean_each(epochs):
     ax = all_figures(with_arms(epochs, "group", "layer"))["curves"]
     means = [line.get_ydata() for line in ax.lines if line.get_linewidth() == 2]
@@ -136,7 +152,7 @@ def test_arms_have_their_colour_line_and_marker_everywhere(two_rates):
         for line in ax.lines
         if len(line.get_xdata()) == 2 and line.get_marker() in "os"
     }
-    assert drawn >= {("#0173B2", "--"), ("#DE8F05", "-")}
+    assert drawn >= {("#0173B2", "--"), ("#B36200", "-")}
 
 
 def test_differences_show_every_pair(epochs):
@@ -151,7 +167,7 @@ def test_differences_show_every_pair(epochs):
 def test_differences_of_several_arms_lie_side_by_side_in_their_colours(epochs):
     ax = figures.differences(results_of(with_arms(epochs, "group", "layer")), "train_loss_first", ax=figures.axes())
     squares = [line for line in ax.lines if line.get_markersize() == 5 and line.get_fillstyle() == "full"]
-    assert [line.get_color() for line in squares] == ["#DE8F05", "#029E73", "#CC78BC"]
+    assert [line.get_color() for line in squares] == ["#B36200", "#017A59", "#A8479A"]
     np.testing.assert_allclose([line.get_xdata()[0] for line in squares], [-0.1, -0.07, -0.037])
     heights = [line.get_ydata()[0] for line in squares]
     assert -0.5 < heights[0] < heights[1] == 0 < heights[2] < 0.5  # within the band of the one rate
@@ -172,11 +188,74 @@ def test_threshold_is_that_of_one_pair_far_from_the_others(epochs):
 def test_picture_embeds_its_panels_with_their_descriptions(epochs):
     ax = all_figures(epochs)["curves"]
     html = figures.Picture("name", "A <caption>.", ax, ax)._repr_html_()
-    assert html.count("<img alt=") == 2
     assert 'id="fig-name"' in html
     assert "A &lt;caption&gt;." in html
-    encoded = html.partition("base64,")[2].partition('"')[0]
-    assert base64.b64decode(encoded).decode() == style.svg(ax)
+    assert svg(ax, "name-1-") + svg(ax, "name-2-") in html
+    panels = BeautifulSoup(html, "html.parser").find_all("svg")
+    assert [panel["aria-label"] for panel in panels] == [ax.alt] * 2
+    assert all(panel["role"] == "img" for panel in panels)
+
+
+def test_picture_for_narrow_screens_is_hidden_until_a_page_shows_it(epochs):
+    wide, narrow = figures.axes(width=7.2), figures.axes()
+    for ax in (wide, narrow):
+        figures.describe(ax, "Nothing.")
+    soup = BeautifulSoup(figures.Picture("name", "", wide, columns=1, narrow=[narrow])._repr_html_(), "html.parser")
+    assert [(frame["class"], frame.has_attr("hidden")) for frame in soup.find_all("div")] == [
+        (["panels", "of-1", "wide"], False),
+        (["panels", "of-1", "narrow"], True),
+    ]
+    assert [float(panel["width"]) for panel in soup.find_all("svg")] == pytest.approx([7.2 * 96, 3.42 * 96], abs=0.01)
+
+
+def test_one_panel_has_its_row_for_itself(epochs):
+    ax = all_figures(epochs)["curves"]
+    assert 'class="panels of-1"' in figures.Picture("name", "", ax, columns=3)._repr_html_()
+
+
+def ids_and_references(drawn: str) -> tuple[list[str], set[str]]:
+    used = set(re.findall(r"url\(#(.+?)\)", drawn)) | set(re.findall(r'href="#(.+?)"', drawn))
+    return re.findall(r'\sid="(.+?)"', drawn), used
+
+
+def test_panels_of_a_page_share_no_id_and_refer_to_their_own(epochs):
+    ax = all_figures(epochs)["curves"]
+    one, other = (ids_and_references(svg(ax, prefix)) for prefix in ("a-1-", "a-2-"))
+    for (there, used), prefix in ((one, "a-1-"), (other, "a-2-")):
+        assert len(there) >= 3
+        assert used <= set(there)
+        assert all(name.startswith(prefix) for name in there)
+    assert not set(one[0]) & set(other[0])
+
+
+def test_text_of_a_panel_is_text_and_has_no_small_letters():
+    ax = figures.describe(figures.axes(), "Nothing.")
+    with style.isolated():
+        ax.plot([1, 2], [0.001, 1])
+        ax.set_yscale("log")
+        ax.set_xlabel("rate < 1")
+    soup = BeautifulSoup(svg(ax), "html.parser")
+    told = [text.get_text() for text in soup.find_all("text")]
+    assert {"rate < 1", "0.001", "0.01", "0.1", "1"} <= set(told)
+    sizes = {each["font-size"] for each in soup.find_all(attrs={"font-size": True})}
+    assert sizes == {"9px"}  # points, which its view box makes of pixels
+
+
+def test_gid_of_an_artist_is_what_the_pointer_is_told():
+    ax = figures.describe(figures.axes(), "Nothing.")
+    ax.plot([1, 2], [1, 2], gid="title:0.0012 & <more>")
+    drawn = svg(ax)
+    assert drawn.count("<title>0.0012 &amp; &lt;more&gt;</title>") == 1
+    assert BeautifulSoup(drawn, "html.parser").find("title").find_next_sibling("path")
+
+
+def test_file_of_a_figure_lays_its_panels_out_in_rows():
+    ax = figures.describe(figures.axes(width=2, height=1), "Nothing.")
+    whole = BeautifulSoup(document([svg(ax, f"{n}-") for n in range(3)], 2, "A <caption>."), "html.parser").svg
+    assert [(p["x"], p["y"]) for p in whole.find_all("svg")] == [("0", "0"), ("208", "0"), ("0", "112")]  # 96 pixels an inch
+    assert (whole["width"], whole["height"]) == ("400", "208")
+    assert whole.title.get_text() == "A <caption>."
+    assert "prefers-color-scheme:dark" in whole.style.get_text()
 
 
 def test_examples_show_each_class_in_its_column():

@@ -1,5 +1,6 @@
 """The figures of an outcome over the rates: what each arm differs by from the reference, and the arms themselves."""
 
+import textwrap
 from collections.abc import Iterator
 
 import numpy as np
@@ -36,7 +37,8 @@ def differences(results: Results, outcome_name: str, ax: Axes) -> Axes:
     ax.set_ylim(len(results.rates) - 0.5, -0.5)
     ax.grid(visible=False, axis="y")
     spread(ax, threshold(results, outcome_name))
-    ax.set(xlabel=f"{title},\n{minus(study)} ({outcome.difference_unit})", ylabel="learning rate")
+    ax.set_xlabel("\n".join([f"{title},", *textwrap.wrap(f"{minus(study)} ({outcome.difference_unit})", 40)]))
+    ax.set_ylabel("learning rate")
     if several:
         for place in range(1, len(results.rates)):
             ax.axhline(place - 0.5, color=INK, linewidth=0.6, alpha=0.3)
