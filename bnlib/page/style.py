@@ -111,7 +111,8 @@ def variables() -> str:
     declared, used = [], []
     for place, ((light, *_), dark) in enumerate(zip(LOOKS, ON_DARK, strict=True)):
         declared.append(f"--arm-{place}:light-dark({light},{dark})")
-        used += [f'.panel [{what}="{light.lower()}"]{{{what}:var(--arm-{place})}}' for what in ("stroke", "fill")]
+        # By no class around: a marker that is used again stands, for a selector, in nothing.
+        used += [f'[{what}="{light.lower()}"]{{{what}:var(--arm-{place})}}' for what in ("stroke", "fill")]
     return f":root{{{';'.join(declared)}}}\n{''.join(used)}"
 
 

@@ -467,9 +467,9 @@ def test_kept_benchmark_is_noticed_before_anything_is_called_up_to_date():
 def test_every_file_of_the_package_counts_whatever_others_are_called():
     code = Report(settings.read(ASKED), "digits").common["code"]
     modules = {path.relative_to(steps.PACKAGE).as_posix() for path in steps.PACKAGE.rglob("*.py")}
-    assert set(code) == modules - APART
+    assert set(code) == {name for name in modules if not name.startswith(APART)}
     assert {"analysis/claims.py", "page/prose/claims.py", "runs/__init__.py", "training/__init__.py"} <= set(code)
-    assert modules >= APART
+    assert all(any(name.startswith(each) for name in modules) for each in APART)
 
 
 @pytest.mark.parametrize("variable", ["ONEDNN_MAX_CPU_ISA", "ATEN_CPU_CAPABILITY", "STRICT"])

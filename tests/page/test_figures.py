@@ -241,6 +241,12 @@ def test_text_of_a_panel_is_text_and_has_no_small_letters():
     assert sizes == {"9px"}  # points, which its view box makes of pixels
 
 
+def test_label_keeps_its_distance():
+    ax = figures.describe(figures.axes(), "Nothing.")
+    ax.annotate("  fresh start", (0.5, 0.5))
+    assert ">\N{NO-BREAK SPACE}\N{NO-BREAK SPACE}fresh start</text>" in svg(ax)
+
+
 def test_gid_of_an_artist_is_what_the_pointer_is_told():
     ax = figures.describe(figures.axes(), "Nothing.")
     ax.plot([1, 2], [1, 2], gid="title:0.0012 & <more>")

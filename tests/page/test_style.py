@@ -1,3 +1,4 @@
+import re
 import xml.etree.ElementTree as ET
 from itertools import pairwise
 
@@ -124,6 +125,13 @@ def test_lines_of_every_arm_stand_out_on_both_papers():
     for (light, *_), dark in zip(style.LOOKS, style.ON_DARK, strict=True):
         assert contrast(mixed(light, style.PAPER, 0.8), style.PAPER) >= 3, light  # as thin lines let paper through
         assert contrast(mixed(dark, style.DARK_PAPER, 0.8), style.DARK_PAPER) >= 3, dark
+
+
+def test_colours_of_arms_reach_markers_that_are_used_again():
+    # For a selector these stand in a tree of their own, without the elements around them.
+    selectors = re.findall(r"([^{}\n]+){(?:stroke|fill):var", style.variables())
+    assert len(selectors) == 2 * len(style.LOOKS)
+    assert all(re.fullmatch(r'\[(stroke|fill)="#[0-9a-f]{6}"\]', selector) for selector in selectors)
 
 
 def test_ticks_of_an_accuracy_axis_leave_room_for_their_letters():
