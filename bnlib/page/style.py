@@ -108,6 +108,7 @@ def variables() -> str:
     declared, used = [], []
     for place, ((light, *_), dark) in enumerate(zip(LOOKS, ON_DARK, strict=True)):
         declared.append(f"--arm-{place}:light-dark({light},{dark})")
+        # By no class around: a marker that is used again stands, for a selector, in nothing.
         used += [f'[{what}="{light.lower()}"]{{{what}:var(--arm-{place})}}' for what in ("stroke", "fill")]
     return f":root{{{';'.join(declared)}}}\n{''.join(used)}"
 
@@ -138,11 +139,12 @@ def legend(ax: Axes, arms: dict[str, Look]) -> None:
         return
     handles = [Line2D([], [], color=a.color, linestyle=a.linestyle, marker=a.marker) for a in arms.values()]
     text = [_broken(look.label, with_key=True) for look in arms.values()]
-    half = (len(text) + 1) // 2  # in two columns, which the figure grows by
-    lines = max(sum(1 + label.count("\n") for label in column) for column in (text[:half], text[half:]))
+    columns = 2 if ax.figure.get_figwidth() > 3 else 1
+    half = -(-len(text) // columns)
+    lines = max(sum(1 + label.count("\n") for label in column) for column in (text[:half], text[half:]))  # the figure grows by
     ax.figure.set_figheight(ax.figure.get_figheight() + 0.16 * lines + 0.1)
     small = {"fontsize": 8.5, "markerscale": 0.6, "handlelength": 3, "columnspacing": 1, "labelspacing": 0.3}
-    ax.figure.legend(handles, text, loc="outside lower center", ncols=2, frameon=False, labelcolor=INK, **small)
+    ax.figure.legend(handles, text, loc="outside lower center", ncols=columns, frameon=False, labelcolor=INK, **small)
 
 
 def _apart(at: dict[str, float], heights: dict[str, float]) -> dict[str, float]:

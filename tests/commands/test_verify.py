@@ -205,14 +205,14 @@ def test_each_page_that_does_not_follow_from_the_records_is_told(report, once, c
     table = folder / "index.html"
     number = re.search(r">(\d\d\.\d\d)<", table.read_text()).group(1)
     edit(table, f">{number}<", ">12.34<")
-    edit(folder / "replay.html", "base64,PD94", "base64,PD95")
+    edit(folder / "replay.html", "<path ", "<path  ")
     (folder / "learning-rate-1000.html").unlink()
     (folder / "mine.html").write_text("mine")
-    (folder / "answer-1.svg").write_text("<svg/>")
+    (folder / "figures/index-answer.svg").write_text("<svg/>")
     status, wrong = verified(capsys)
     assert status == 1
     assert wrong == [
-        "answer-1.svg: has other bytes",
+        "figures/index-answer.svg: has other bytes",
         f"index.html: says `12.34`, should be `{number}`",
         "learning-rate-1000.html: is missing",
         "replay.html: has other bytes in its figures or markup, though no other words",
@@ -222,8 +222,8 @@ def test_each_page_that_does_not_follow_from_the_records_is_told(report, once, c
 
 def test_page_that_other_versions_made_is_compared_in_words(report, once, capsys):
     provenance.save_facts(provenance.load(report) | {"matplotlib": "0.1"}, report)
-    edit(report.parent / "answer-1.svg", "<svg", "<svg ")
-    edit(report.parent / "replay.html", "base64,PD94", "base64,PD95")
+    edit(report.parent / "figures/index-answer.svg", "<svg", "<svg ")
+    edit(report.parent / "replay.html", "<path ", "<path  ")
     edit(report.parent / "learning-rate-1000.html", "</h1>", " always</h1>")
     assert verify.main() == 1
     said = capsys.readouterr().out

@@ -1,4 +1,6 @@
+import contextlib
 import re
+import xml.etree.ElementTree as ET
 
 import nbformat
 import pytest
@@ -6,7 +8,7 @@ from bs4 import BeautifulSoup
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from bnlib.page import figures, tables
-from bnlib.page.html import Page, pictures, render
+from bnlib.page.html import About, Page, check, pictures, render
 from tests.conftest import results_of
 
 PAGE = Page("index.html", "Report")
@@ -18,6 +20,10 @@ def html_output(shown) -> nbformat.NotebookNode:
 
 def page(*cells) -> BeautifulSoup:
     return BeautifulSoup(render(new_notebook(cells=list(cells)), "Title", PAGE, [PAGE]), "html.parser")
+
+
+def shown_html(html: str) -> nbformat.NotebookNode:
+    return new_code_cell("x", outputs=[new_output("display_data", data={"text/html": html})])
 
 
 @pytest.fixture
@@ -44,10 +50,10 @@ def test_page_has_no_script_and_asks_for_nothing(notebook):
     soup = BeautifulSoup(html, "html.parser")
     assert "<script" not in html
     policy = soup.find("meta", attrs={"http-equiv": "Content-Security-Policy"})["content"]
-    assert policy == "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+    assert policy == "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
     assert all(tag["src"].startswith("data:") for tag in soup.find_all(src=True))
     assert all(tag["href"].startswith("data:") for tag in soup.find_all("link"))
-    assert not re.search(r"url\(|@import", html)
+    assert not re.search(r"url\((?!#)|@import", html)
 
 
 def test_two_renderings_are_the_same_bytes(notebook):
@@ -76,8 +82,12 @@ def test_contents_list_every_heading(notebook):
 
 def test_code_is_folded_and_plumbing_is_gone(notebook):
     soup = BeautifulSoup(render(notebook, "Title", PAGE, [PAGE]), "html.parser")
-    folded = [(d.find("summary").get_text(), d.find("pre").get_text().strip()) for d in soup.find_all("details")]
-    assert folded == [("Parameters", "rate = 2"), ("Code", "figures.Picture()"), ("Code", "tables.comparison()")]
+    folded = [(d.find("summary").get_text(), d.find("pre").get_text().strip()) for d in soup.find_all("details", class_="code")]
+    assert folded == [
+        ("Parameters", "rate = 2"),
+        ("Code: figures.Picture()", "figures.Picture()"),
+        ("Code: tables.comparison()", "tables.comparison()"),
+    ]
     assert not any(d.has_attr("open") for d in soup.find_all("details"))
     assert "secret" not in soup.get_text()
 
@@ -101,6 +111,58 @@ def test_headings_of_the_same_words_get_ids_of_their_own():
     assert [h["id"] for h in soup.find_all("h2")] == ["same", "same-2"]
 
 
+def test_code_is_called_by_its_first_line_that_does_something():
+    source = (
+        "# why\nimport x\nfrom x import y\n\n%load_ext z\nvalues = [every_value_of(run) for run in all_the_runs_that_there_are]"
+    )
+    (summary,) = page(new_code_cell(source)).main.find_all("summary")
+    assert summary.get_text() == "Code: values = [every_value_of(run) for run in…"
+
+
+def test_output_that_a_test_checks_is_not_shown():
+    output = new_output("execute_result", data={"text/plain": "{'none': 421642}"}, execution_count=1)
+    soup = page(new_code_cell("count()", metadata={"tags": ["nbval-check-output"]}, outputs=[output]))
+    assert "421642" not in soup.get_text()
+    assert "count()" in soup.get_text()
+
+
+def test_link_whose_text_is_its_own_keeps_it(notebook):
+    notebook.cells.append(new_markdown_cell("See [the curves](#fig-curves)."))
+    soup = BeautifulSoup(render(notebook, "Title", PAGE, [PAGE]), "html.parser")
+    assert [a.get_text() for a in soup.find_all("a", href="#fig-curves")] == ["Figure 1", "Figure 1.", "the curves"]
+
+
+def test_heading_has_an_anchor_that_adds_nothing_to_its_words():
+    (heading,) = page(new_markdown_cell("# T\n\n## Rate 0.1")).find_all("h2")
+    assert (heading["id"], heading.a["href"], heading.get_text()) == ("rate-0.1", "#rate-0.1", "Rate 0.1")
+
+
+def test_page_without_headings_has_no_contents():
+    assert page(new_markdown_cell("# T")).find(class_="contents") is None
+
+
+@pytest.mark.parametrize("html", ['<meta http-equiv="refresh" content="0">', '<base href="https://a.b/">', "<form></form>"])
+def test_what_would_lead_a_reader_away_is_refused(html):
+    for cell in (shown_html(f"<div>{html}</div>"), new_markdown_cell(html)):
+        with pytest.raises(ValueError, match=f"brings <{re.match('<(.*?)[ >]', html)[1]}>"):
+            page(cell)
+
+
+def test_image_that_would_be_fetched_is_said_to_be_left_out():
+    soup = page(new_markdown_cell('![A cat](https://a.b/cat.png) <img src="data:image/png;base64,AA==" alt="">'))
+    assert [image["src"] for image in soup.find_all("img")] == ["data:image/png;base64,AA=="]
+    assert "The image “A cat” at https://a.b/cat.png was left out" in soup.main.get_text()
+
+
+def test_note_is_a_fold_with_markdown_in_it():
+    soup = page(
+        new_markdown_cell('A.\n\n<details class="note"><summary>How sure</summary>\n\nBy **much**.\n\n</details>\n\nB.')
+    )
+    note = soup.find("details", class_="note")
+    assert note.find("strong").get_text() == "much"
+    assert "B." not in note.get_text()
+
+
 def test_broken_link_within_the_page_is_an_error():
     with pytest.raises(ValueError, match="links to #fig-gone"):
         page(new_markdown_cell("[Figure](#fig-gone)"))
@@ -121,7 +183,56 @@ def test_navigation_marks_the_page_it_is_on(notebook):
     ]
 
 
-def test_pictures_are_taken_out_as_svg(notebook):
-    (svg,) = pictures(notebook, "curves")
-    assert svg.startswith("<?xml")
-    assert pictures(notebook, "absent") == []
+def test_pictures_become_files_to_which_their_captions_link(notebook):
+    drawn = pictures(notebook, PAGE)
+    assert list(drawn) == ["figures/index-curves.svg"]
+    (link,) = BeautifulSoup(render(notebook, "Title", PAGE, [PAGE]), "html.parser").find_all("a", class_="large")
+    assert link["href"] == "figures/index-curves.svg"
+    ET.fromstring(drawn["figures/index-curves.svg"])
+    assert "<title>A picture.</title>" in drawn["figures/index-curves.svg"]
+
+
+def test_file_of_a_picture_has_no_panel_for_narrow_screens():
+    wide, narrow = (figures.describe(figures.axes(width), "Nothing.") for width in (7, 3))
+    notebook = new_notebook(cells=[shown_html(figures.Picture("p", "C", wide, narrow=[narrow])._repr_html_())])
+    (drawn,) = pictures(notebook, PAGE).values()
+    assert re.findall('width="(.*?)"', drawn)[:2] == ["672", "672"]
+    assert drawn.count("<svg") == 2
+
+
+def test_page_of_a_notebook_says_what_it_is_and_where_its_numbers_are(notebook):
+    first, its = Page("index.html", "Report", "report.ipynb"), Page("inside.html", "Inside", "inside.ipynb")
+    about = About(notebooks="../../notebooks", data=("data/runs.csv",), code="6a02", citation="Us, “It”")
+    soups = [BeautifulSoup(render(notebook, "T", each, [first, its], about), "html.parser") for each in (first, its)]
+    assert soups[0].find(class_="byline") is None
+    byline = soups[1].find("h1").find_next_sibling()
+    assert [a["href"] for a in byline.find_all("a")] == ["../../notebooks/inside.ipynb", "data/runs.csv", "index.html"]
+    for soup in soups:
+        assert "training code 6a02" in soup.footer.get_text()
+        assert "Us, “It”" in soup.footer.get_text()
+
+
+def test_page_out_of_reach_of_the_notebooks_names_its_own_without_a_link(notebook):
+    its = Page("inside.html", "Inside", "inside.ipynb")
+    byline = BeautifulSoup(render(notebook, "T", its, [PAGE, its]), "html.parser").find(class_="byline")
+    assert "notebooks/inside.ipynb" in byline.get_text()
+    assert [a["href"] for a in byline.find_all("a")] == ["index.html"]
+
+
+@pytest.mark.parametrize(
+    ("href", "problem"),
+    [
+        ("other.html#there", None),
+        ("other.html", None),
+        ("data/runs.csv", None),
+        ("../../notebooks/report.ipynb", None),
+        ("https://a.b/c#d", None),
+        ("gone.html", "index.html links to gone.html, which this report lacks"),
+        ("data/gone.csv", "index.html links to data/gone.csv, which this report lacks"),
+        ("other.html#gone", "index.html links to other.html#gone, a place that other.html lacks"),
+    ],
+)
+def test_links_among_pages_lead_somewhere(href, problem):
+    pages = {"index.html": f'<p><a class="x" href="{href}">x</a></p>', "other.html": '<h2 id="there">There</h2>'}
+    with pytest.raises(ValueError, match=f"^{re.escape(problem)}$") if problem else contextlib.nullcontext():
+        check(pages, {"data/runs.csv"})

@@ -85,8 +85,8 @@ def test_committed_page_is_whole_quiet_and_accessible(path, width, scheme, brows
 # Of all letters of figures that are shown, the smallest, in CSS pixels on the screen.
 SMALLEST = """() => Math.min(...[...document.querySelectorAll('.panel text, .panel tspan')]
     .filter(each => each.textContent.trim() && each.getClientRects().length)
-    .map(each => {
-        const m = each.getScreenCTM(); return parseFloat(getComputedStyle(each).fontSize) * Math.hypot(m.a, m.b) }))"""
+    .map(each => [parseFloat(getComputedStyle(each).fontSize), each.getScreenCTM()])
+    .map(([size, drawn]) => size * Math.hypot(drawn.a, drawn.b)))"""
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)

@@ -1,11 +1,14 @@
+import re
 import xml.etree.ElementTree as ET
 from itertools import pairwise
 
 import matplotlib as mpl
+import numpy as np
 import pytest
 
 from bnlib.experiment.study import Study
 from bnlib.page import figures, style
+from bnlib.page.figures.picture import svg
 from bnlib.page.words import minus, short, versus
 from tests.conftest import results_of
 
@@ -20,7 +23,7 @@ def study(*norms: str, **fields) -> Study:
 
 def test_arms_look_alike_nowhere_and_the_first_two_as_ever():
     arms = list(style.looks(study(*SIX)).values())
-    assert [(a.color, a.linestyle, a.marker) for a in arms[:2]] == [("#0173B2", "--", "o"), ("#DE8F05", "-", "s")]
+    assert [(a.color, a.linestyle, a.marker) for a in arms[:2]] == [("#0173B2", "--", "o"), ("#B36200", "-", "s")]
     for of in ("color", "linestyle", "marker"):
         assert len({getattr(arm, of) for arm in arms}) == 6
 
@@ -81,21 +84,51 @@ def test_legend_is_for_more_than_two_arms_and_takes_no_room_from_the_axes():
     assert many > 0.9 * few
 
 
-def test_ink_follows_the_theme():
-    ax = style.axes()
+def test_ink_is_that_of_the_text_around():
+    ax = figures.describe(style.axes(), "Nothing.")
     ax.plot([0, 1], [0, 1], color=style.INK)
-    drawn = style.svg(ax)
+    drawn = svg(ax)
     ET.fromstring(drawn)
     assert "currentColor" in drawn
-    assert drawn.count(style.INK) == 1  # in the style sheet alone
-    assert "prefers-color-scheme:dark" in drawn
+    assert style.INK not in drawn
+
+
+def contrast(one: str, other: str) -> float:
+    """WCAG's, of two colours `#rrggbb`."""
+
+    def luminance(colour: str) -> float:
+        parts = np.array([int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)])
+        return float(np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4) @ [0.2126, 0.7152, 0.0722])
+
+    low, high = sorted((luminance(one), luminance(other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+def mixed(colour: str, paper: str, alpha: float) -> str:
+    pairs = [(int(colour[i : i + 2], 16), int(paper[i : i + 2], 16)) for i in (1, 3, 5)]
+    return "#" + "".join(f"{round(alpha * a + (1 - alpha) * b):02x}" for a, b in pairs)
+
+
+def test_lines_of_every_arm_stand_out_on_both_papers():
+    assert contrast("#000000", "#ffffff") == pytest.approx(21)
+    assert len(style.ON_DARK) == len(style.LOOKS)
+    for (light, *_), dark in zip(style.LOOKS, style.ON_DARK, strict=True):
+        assert contrast(mixed(light, style.PAPER, 0.8), style.PAPER) >= 3, light  # as thin lines let paper through
+        assert contrast(mixed(dark, style.DARK_PAPER, 0.8), style.DARK_PAPER) >= 3, dark
+
+
+def test_colours_of_arms_reach_markers_that_are_used_again():
+    # For a selector these stand in a tree of their own, without the elements around them.
+    selectors = re.findall(r"([^{}\n]+){(?:stroke|fill):var", style.variables())
+    assert len(selectors) == 2 * len(style.LOOKS)
+    assert all(re.fullmatch(r'\[(stroke|fill)="#[0-9a-f]{6}"\]', selector) for selector in selectors)
 
 
 def test_figures_are_the_same_whatever_a_reader_has_set(epochs):
     def drawn():
         results = results_of(epochs)
         panels = figures.curves(results, results.study.of(epochs), "train_loss", 0.001, figures.axes())
-        return [style.svg(panels), style.svg(figures.error(results, figures.axes()))]
+        return [svg(panels), svg(figures.error(results, figures.axes()))]
 
     plain = drawn()
     rc = {"lines.linewidth": 9, "font.size": 20, "savefig.bbox": "tight", "axes.facecolor": "red", "lines.markersize": 20}

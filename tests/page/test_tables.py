@@ -153,8 +153,14 @@ def test_table_is_read_by_its_headers_and_escapes_its_text():
     soup = BeautifulSoup(tables.Table("t", "<b>", ["a", "b"], [["x", "<script>"]])._repr_html_(), "html.parser")
     assert [th["scope"] for th in soup.find_all("th")] == ["col", "col", "row"]
     assert soup.find("script") is None
-    assert soup.find(class_="scroll")["tabindex"] == "0"
+    assert soup.find(class_="scroll").find("table")
     assert soup.find("figcaption").get_text() == "<b>"
+
+
+def test_each_row_has_an_address_of_its_own():
+    rows = [["Learning rate 0.001, nats"], ["−0.5"], ["−0.5"]]
+    soup = BeautifulSoup(tables.Table("t", "", ["a"], rows)._repr_html_(), "html.parser")
+    assert [row.get("id") for row in soup.find_all("tr")] == [None, "t.learning-rate-0.001-nats", "t.0.5", "t.0.5-2"]
 
 
 def test_numbers_have_a_true_minus_and_none_before_zero():

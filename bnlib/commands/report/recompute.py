@@ -124,10 +124,12 @@ def pages(standing: Standing, data: Data, scratch: Path) -> Path:
 
 def shown(standing: Standing, data: Data, anew: Path) -> Iterator[tuple[str, str]]:
     """Each page and picture of a report, and what is other in it than in the one made anew, if anything is."""
+    images = shows_images(standing, data)
     for path in sorted([*anew.glob("*.html"), *anew.glob("figures/*.svg")]):
         name = str(path.relative_to(anew))
         there = standing.folder / name
-        yield name, difference(there, path, standing.is_drawn_here, shows_images(standing, data))
+        if images or path.suffix == ".html" or there.exists():  # else it is a figure of the images that are not there
+            yield name, difference(there, path, standing.is_drawn_here, images)
     for extra in sorted(set(_names(standing.folder, "*.html")) - set(_names(anew, "*.html"))):
         yield extra, "is none of this report's pages"
 

@@ -16,6 +16,7 @@ STACK = "DejaVu Sans, Bitstream Vera Sans, Verdana, Geneva, sans-serif"  # as wi
 GAP = 16  # CSS pixels between the panels of a file
 CSS_PER_POINT = 4 / 3
 DIGITS = re.compile(r"-?\d+\.\d{3,}")  # a hundredth of a point is less than any screen shows
+INDENT = re.compile("^ +")  # which SVG would drop
 REFERENCE = re.compile(r"url\(#(.+?)\)")
 
 
@@ -82,7 +83,7 @@ def svg(ax: Axes, prefix: str = "") -> str:
         _plain(element)
     _name_ids(root, prefix)
     root.attrib |= {"class": "panel", "role": "img", "aria-label": ax.alt, "width": width, "height": height, "viewBox": view}
-    root.attrib |= {"font-family": STACK, "stroke-linejoin": "round", "style": "white-space:pre"}
+    root.attrib |= {"font-family": STACK, "stroke-linejoin": "round"}
     return ET.tostring(root, encoding="unicode").replace(f'"{INK}"', '"currentColor"')
 
 
@@ -118,7 +119,9 @@ def _plain(element: ET.Element) -> None:
     element.attrib.clear()
     for name, value in attributes.items():
         element.set(name, value if name in ("id", "href") else DIGITS.sub(_rounded, value))
-    if element.tag not in ("text", "tspan"):
+    if element.tag in ("text", "tspan"):
+        element.text = INDENT.sub(lambda spaces: "\N{NO-BREAK SPACE}" * len(spaces[0]), element.text or "")
+    else:
         element.text = None
     element.tail = None
     if element.tag == "text" and len(element):

@@ -41,7 +41,7 @@ def error(results: Results, ax: Axes, marked: Sequence[float] = (), name: str = 
             ends[arm] = float(middle.dropna().index[-1]), float(middle.dropna().iloc[-1])
         told.append(f"{look.label} {_listed(results, arm, middle)}")
     ax.set_yscale("log")
-    steps_of_log(ax)
+    steps_of_log(ax, half_an_image(results.study.held["dataset"]) if outcome.is_share else 0)
     title = outcome.title(results.study.epochs)
     title, unit = (title.replace("accuracy", "error"), "%") if outcome.is_share else (title, outcome.unit)
     ax.set_ylabel(f"{title}, {unit}")
@@ -58,8 +58,13 @@ def _learned(results: Results, name: str, arm: str, rate: float) -> pd.Series:
 
 
 def in_percent(accuracy: pd.DataFrame | pd.Series, dataset: str) -> pd.DataFrame | pd.Series:
-    """Test accuracies as errors in %; of a faultless run half of one image's share, as a logarithmic axis has no zero."""
-    return 100 * (1 - accuracy).clip(lower=0.5 / sum(TESTED[dataset]))
+    """Test accuracies as errors in %; of a faultless run `half_an_image`, as a logarithmic axis has no zero."""
+    return 100 * (1 - accuracy).clip(lower=half_an_image(dataset) / 100)
+
+
+def half_an_image(dataset: str) -> float:
+    """The test error in % that stands for none."""
+    return 50 / sum(TESTED[dataset])
 
 
 def _listed(results: Results, arm: str, middle: pd.Series) -> str:
@@ -100,19 +105,19 @@ def _name_lines(ends: dict[str, tuple[float, float]], arms: dict[str, Look], rat
         ax.annotate(text, end, (0, 20), textcoords="offset points", ha="center", va="bottom", color=INK, fontsize=9)
 
 
-def steps_of_log(ax: Axes) -> None:
-    """Names round numbers on a logarithmic vertical axis: 1, 2 and 5 of each power of ten, and more where these are few."""
+def steps_of_log(ax: Axes, none: float = 0) -> None:
+    """Names round numbers on a logarithmic vertical axis: 1, 2 and 5 of each power of ten, and more where these are few.
+
+    Args:
+        none: the value that stands for zero, if one does.
+    """
     low, high = ax.get_ylim()
-    steps = (
-        (1, 2, 5)
-        if high > 12 * low
-        else (1, 1.5, 2, 3, 4, 5, 7)
-        if high > 3 * low
-        else (*np.arange(10, 20) / 10, *range(2, 10))
-    )
-    ax.yaxis.set_major_locator(FixedLocator([step * 10.0**power for power in range(-6, 3) for step in steps]))
+    few, more = (1, 1.5, 2, 3, 4, 5, 7), (*np.arange(10, 20) / 10, *range(2, 10))
+    steps = (1, 2, 5) if high > 12 * low else few if high > 3 * low else more
+    ticks = [step * 10.0**power for power in range(-6, 3) for step in steps]
+    ax.yaxis.set_major_locator(FixedLocator([none, *(t for t in ticks if t > 1.4 * none)] if low <= none else ticks))
     ax.yaxis.set_minor_locator(NullLocator())
-    ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: "0" if value == none else f"{value:g}"))
 
 
 def rate_axis(ax: Axes, rates: Sequence[float]) -> None:

@@ -10,7 +10,7 @@ from bnlib.analysis import thresholds
 from bnlib.analysis.results import Results
 from bnlib.experiment.config import CLASSES, rate_name
 from bnlib.page.figures.picture import describe
-from bnlib.page.figures.rates import in_percent, steps_of_log
+from bnlib.page.figures.rates import half_an_image, in_percent, steps_of_log
 from bnlib.page.style import isolated, label_lines, legend, looks
 
 
@@ -60,7 +60,7 @@ def curves(results: Results, epochs: pd.DataFrame, column: str, learning_rate: f
             told.append(f"{look.label} from {middle.dropna().iloc[0]:.3g} to {ends[arm]:.3g}")
     if (rows[column].dropna() > 0).any():
         ax.set_yscale("log")
-        steps_of_log(ax)
+        steps_of_log(ax, half_an_image(study.held["dataset"]) if share else 0)
     name = column.replace("train_", "training ").replace("_", " ")
     title = f"{name.replace('accuracy', 'error')}, {'%' if share else 'nats'}"
     ax.set(xlabel="epoch", ylabel=title, title=f"at {rate_name(learning_rate)}")

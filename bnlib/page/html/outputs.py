@@ -5,7 +5,7 @@ from bs4 import BeautifulSoup
 REFUSED = ("base", "form", "meta")
 
 
-def check(soup: BeautifulSoup) -> None:
+def refuse(soup: BeautifulSoup) -> None:
     """Holds what cells and outputs brought against what a page may have.
 
     Raises:

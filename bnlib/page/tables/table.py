@@ -36,8 +36,8 @@ class Table(NamedTuple):
         for cell in self.columns:
             head += f'<th scope="col">{escape(cell)}</th>'
         for first, *rest in self.rows:
-            taken.add(place := slug(f"{self.name}.{first}", taken))
-            body += f'<tr id="{escape(place)}"><th scope="row">{escape(first)}</th>'
+            taken.add(place := slug(first, taken))
+            body += f'<tr id="{name}.{place}"><th scope="row">{escape(first)}</th>'
             body += f"{''.join(f'<td>{escape(cell)}</td>' for cell in rest)}</tr>"
         return (
             f'<figure id="tab-{name}" class="table"><figcaption>{escape(self.caption)}</figcaption><div class="scroll">'

@@ -10,7 +10,10 @@ from bs4 import BeautifulSoup
 from bnlib import __version__
 from bnlib.page import style
 from bnlib.page.figures.picture import document
-from bnlib.page.html import exporter, links, marks, outputs
+from bnlib.page.html.exporter import TEMPLATE, PageExporter, highlighting
+from bnlib.page.html.links import check_within
+from bnlib.page.html.marks import add_contents, name_headings, number, place_byline
+from bnlib.page.html.outputs import leave_out_images, refuse
 
 HIDDEN = "hidden"  # a cell with this tag is not on the page
 HIDDEN_CODE = "hidden-code"  # of a cell with this tag, only the output is
@@ -66,22 +69,37 @@ def render(notebook: nbformat.NotebookNode, title: str, page: Page, pages: list[
         "page": page,
         "pages": pages,
         "about": about,
-        "style": (exporter.TEMPLATE / "style.css").read_text(encoding="utf-8") + style.variables(),
-        "highlight": exporter.highlighting(),
+        "style": (TEMPLATE / "style.css").read_text(encoding="utf-8") + style.variables(),
+        "highlight": highlighting(),
         "version": __version__,
     }
-    html, _ = exporter.PageExporter().from_notebook_node(_shown(notebook), resources)
-    drawn = PANEL.findall(html)  # as they are: nothing in them is to be looked for
-    numbers = iter(range(len(drawn)))
-    soup = BeautifulSoup(PANEL.sub(lambda _: f'<svg data-panel="{next(numbers)}"></svg>', html), "html.parser")
-    outputs.check(soup)
-    outputs.leave_out_images(soup)
-    marks.name_headings(soup)
-    marks.number(soup, files=file_name(page, "{name}"))
-    marks.add_contents(soup)
-    marks.place_byline(soup)
-    links.check_within(soup)
+    shown = _shown(notebook)
+    drawn = _take_panels(shown)
+    html, _ = PageExporter().from_notebook_node(shown, resources)
+    soup = BeautifulSoup(html, "html.parser")
+    refuse(soup)
+    leave_out_images(soup)
+    name_headings(soup)
+    number(soup, files=file_name(page, "{name}"))
+    add_contents(soup)
+    place_byline(soup)
+    check_within(soup)
     return re.sub(r'<svg data-panel="(\d+)"></svg>', lambda place: drawn[int(place[1])], str(soup))
+
+
+def _take_panels(notebook: nbformat.NotebookNode) -> list[str]:
+    """Puts a mark in each panel's place: HTML parsers take long over them and change their letters."""
+    drawn: list[str] = []
+
+    def mark(panel: re.Match) -> str:
+        drawn.append(panel[0])
+        return f'<svg data-panel="{len(drawn) - 1}"></svg>'
+
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            if html := output.get("data", {}).get("text/html"):
+                output["data"]["text/html"] = PANEL.sub(mark, html)
+    return drawn
 
 
 def file_name(page: Page, name: str) -> str:
