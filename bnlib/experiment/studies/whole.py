@@ -48,7 +48,8 @@ def joined(studies: Iterable[Study]) -> list[Study]:
     for study in studies:
         before = whole.get(study.name, study).factors
         factors = {factor: tuple(dict.fromkeys((*before[factor], *levels))) for factor, levels in study.factors.items()}
-        whole[study.name] = study.model_copy(update={"factors": factors, "part": ""})
+        title = study.title.removesuffix(study.part).rstrip()
+        whole[study.name] = study.model_copy(update={"factors": factors, "part": "", "title": title})
     return list(whole.values())
 
 

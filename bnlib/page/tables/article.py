@@ -1,13 +1,14 @@
-"""The tables of the article: the claims at a glance, and what each rate comes to."""
+"""The tables of the article: the claims at a glance, what each rate comes to, what was asked."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from bnlib.analysis.claims import Claim
 from bnlib.analysis.results import FAILED, Results
 from bnlib.experiment.config import rate_name
 from bnlib.experiment.outcomes import OUTCOMES
+from bnlib.experiment.study import Study
 from bnlib.page.tables.table import Table, heads, interval
-from bnlib.page.words import short
+from bnlib.page.words import listing, plural, short
 
 # What a verdict looks like in a cell, and what it is called in few words.
 MARKS = {
@@ -48,3 +49,15 @@ def summary(results: Results) -> Table:
     both = " · ".join(short(study)[name] for name in (reference, study.arms[1].name)) if pair else "reference · arm"
     named = ["learning rate", f"failed, {both}", "loss of epoch 1", "test accuracy, %", "difference, points"]
     return Table("rates", "", named, rows)
+
+
+def studies(asked: Iterable[Study]) -> Table:
+    """What was asked, a row for each study."""
+    rows = []
+    for study in asked:
+        rates = study.rates or sorted({cell["learning_rate"] for cell in study.cells})
+        runs = f"{len(study.configs):,} of {plural(study.configs[0].all_epochs, 'epoch')}"
+        rows.append(
+            [study.title, listing([arm.label for arm in study.arms]), ", ".join(map(rate_name, rates)), str(study.seeds), runs]
+        )
+    return Table("studies", "", ["study", "arms", "learning rates", "seeds", "runs"], rows)
