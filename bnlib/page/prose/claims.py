@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from bnlib.analysis.claims import ARM, REFERENCE, Claim, Part
+from bnlib.analysis.claims import ARM, PUBLISHED, REFERENCE, Claim, Part
 from bnlib.analysis.original import replay
-from bnlib.analysis.results import CELL, CHANGE, Results
+from bnlib.analysis.results import CHANGE, REACH, Results
 from bnlib.analysis.statistics import ALPHA, enough
 from bnlib.experiment.config import CHAIN, rate_name
 from bnlib.experiment.outcomes import OUTCOMES, SETTLED
@@ -97,7 +97,7 @@ def _out_of_reach(part: Part, results: Results) -> str:
     """That too many pairs are tied or failed for the exact test to show anything, where that is so."""
     c, others = part.contrast, len(results.others)
     family = (len(results.rates) - 1) * others if c.kind == CHANGE else results.study.family
-    if part.met or c.n == 0 or c.kind not in (CELL, CHANGE) or c.pairs < enough(family) or part.least_p < ALPHA:
+    if part.met or c.n == 0 or c.kind in (REACH, PUBLISHED) or c.pairs < enough(family) or part.least_p < ALPHA:
         return ""
     return (
         f"In {part.text}, {part.unequal} of {c.pairs} pairs differ: p could not have come below {part.least_p:.3f}, "
