@@ -74,7 +74,7 @@ SLOW_FILES = {
     "tests": ("project",),
 }
 # Notebooks that do not train. The others, which the report of `made` runs with less to do, take longer with their defaults.
-QUICK = ("report.ipynb",)
+QUICK = ("report.ipynb", "evidence.ipynb")
 
 
 def pytest_collection_modifyitems(items):

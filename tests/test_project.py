@@ -16,11 +16,14 @@ import yaml
 from bs4 import BeautifulSoup
 from filelock import FileLock
 
+from bnlib.analysis import contrasts
 from bnlib.commands import notebook
 from bnlib.commands.report.steps import Report
 from bnlib.experiment import settings
 from bnlib.experiment.settings import ALWAYS, LATER, Settings
 from bnlib.experiment.studies import by_page
+from bnlib.page import prose
+from bnlib.page.html.page import MAGICS
 from bnlib.system import files, paths
 from tests.conftest import VARIABLES, outside
 
@@ -388,9 +391,9 @@ class TestNotebook:
 
     def test_begins_with_its_study(self, path):
         shown = [cell.source for cell in self.cells(path) if "hidden" not in cell.metadata.get("tags", [])]
-        if path.stem == "report":  # several, after its answer
-            assert "display(*(each.study for each in found.values()))" in shown
-        else:
+        if path.stem == "evidence":  # all of the report's
+            assert any("tables.studies(" in source for source in shown)
+        elif path.stem != "report":  # which begins with its answer
             assert shown[1].splitlines()[-1] in ("study", "display(*asked)")  # after the parameters
 
     def test_cells_that_readers_see_are_short(self, path):
@@ -398,16 +401,17 @@ class TestNotebook:
             if {"hidden", "parameters"} & set(cell.metadata.get("tags", [])):
                 continue
             lines = cell.source.splitlines()
-            assert len(lines) <= 8 or lines[0] == "%%prose", lines[0]
+            assert len(lines) <= 8 or lines[0].startswith(MAGICS), lines[0]
 
     def test_parameters_are_literals_with_comments(self, path):
         (cell,) = (c for c in self.cells(path) if "parameters" in c.metadata.get("tags", []))
         assert all(isinstance(node.value, ast.Constant) for node in ast.parse(cell.source).body)
 
     def test_prose_outweighs_code(self, path):
-        text = " ".join(cell.source for cell in self.cells(path, "markdown"))
         apart = {"hidden", "parameters", "playground"}
-        code = [cell for cell in self.cells(path) if not apart & set(cell.metadata.get("tags", []))]
+        seen = [cell for cell in self.cells(path) if not apart & set(cell.metadata.get("tags", []))]
+        said, code = ([c for c in seen if c.source.startswith(MAGICS) == says] for says in (True, False))
+        text = " ".join(cell.source for cell in (*self.cells(path, "markdown"), *said))
         assert len(text.split()) > 8 * len(code)
 
     def test_prose_holds_no_typed_result(self, path):
