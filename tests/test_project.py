@@ -392,7 +392,7 @@ class TestNotebook:
     def test_begins_with_its_study(self, path):
         shown = [cell.source for cell in self.cells(path) if "hidden" not in cell.metadata.get("tags", [])]
         if path.stem == "evidence":  # all of the report's
-            assert any("tables.studies(" in source for source in shown)
+            assert any("tables.asked(" in source for source in shown)
         elif path.stem != "report":  # which begins with its answer
             assert shown[1].splitlines()[-1] in ("study", "display(*asked)")  # after the parameters
 

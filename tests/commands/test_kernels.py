@@ -24,7 +24,7 @@ from bnlib.page import figures
 ax = figures.axes()
 ax.plot([1, 2], [1, 2], label="β₁")
 ax.set_title("ä β₁")
-figures.Picture("p", "β₁", figures.describe(ax, "Ein β₁."))
+figures.Picture("p", figures.describe(ax, "Ein β₁."), caption="β₁")
 """
 
 

@@ -29,8 +29,8 @@ def shown_html(html: str) -> nbformat.NotebookNode:
 @pytest.fixture
 def notebook(epochs):
     results = results_of(epochs)
-    drawn = figures.curves(results.study, results.study.of(epochs), "train_loss", 0.001, figures.axes())
-    picture, table = figures.Picture("curves", "A picture.", drawn), tables.comparison(results, 0.001)
+    drawn = figures.curves(results, results.study.of(epochs), "train_loss", 0.001, figures.axes())
+    picture, table = figures.Picture("curves", drawn, caption="A picture."), tables.comparison(results, 0.001)
     return new_notebook(
         cells=[
             new_markdown_cell("# Title\n\nWhy."),
@@ -194,7 +194,7 @@ def test_pictures_become_files_to_which_their_captions_link(notebook):
 
 def test_file_of_a_picture_has_no_panel_for_narrow_screens():
     wide, narrow = (figures.describe(figures.axes(width), "Nothing.") for width in (7, 3))
-    notebook = new_notebook(cells=[shown_html(figures.Picture("p", "C", wide, narrow=[narrow])._repr_html_())])
+    notebook = new_notebook(cells=[shown_html(figures.Picture("p", wide, narrow=[narrow], caption="C")._repr_html_())])
     (drawn,) = pictures(notebook, PAGE).values()
     assert re.findall('width="(.*?)"', drawn)[:2] == ["672", "672"]
     assert drawn.count("<svg") == 2

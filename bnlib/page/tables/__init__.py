@@ -1,7 +1,7 @@
 """The tables: one function each."""
 
 from bnlib.page.tables.arms import across, best_rates, comparison, cost, facts, machines, networks, splits
-from bnlib.page.tables.article import glance, studies, summary
+from bnlib.page.tables.article import asked, glance, summary
 from bnlib.page.tables.evidence import claims, gaps, parts, reached, sides, steadiness, tests
 from bnlib.page.tables.inside import first_steps, gains, left, ratios, survival, usable
 from bnlib.page.tables.studies import effects, first_losses, rates, replayed, replayed_test
@@ -10,6 +10,7 @@ from bnlib.page.tables.table import Table
 __all__ = [
     "Table",
     "across",
+    "asked",
     "best_rates",
     "claims",
     "comparison",
@@ -33,7 +34,6 @@ __all__ = [
     "sides",
     "splits",
     "steadiness",
-    "studies",
     "summary",
     "survival",
     "tests",

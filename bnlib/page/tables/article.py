@@ -51,10 +51,10 @@ def summary(results: Results) -> Table:
     return Table("rates", "", named, rows)
 
 
-def studies(asked: Iterable[Study]) -> Table:
+def asked(studies: Iterable[Study]) -> Table:
     """What was asked, a row for each study."""
     rows = []
-    for study in asked:
+    for study in studies:
         rates = study.rates or sorted({cell["learning_rate"] for cell in study.cells})
         runs = f"{len(study.configs):,} of {plural(study.configs[0].all_epochs, 'epoch')}"
         rows.append(
