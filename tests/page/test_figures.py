@@ -24,10 +24,10 @@ def with_arms(records: pd.DataFrame, *norms: str) -> pd.DataFrame:
 
 
 def chain() -> pd.DataFrame:
-    """Records of a replay that lie around the published figures: three seeds, each off by a factor."""
+    """Records of a replay that lie around the published figures: five seeds, each off by a factor."""
     published, test = original.published(), original.published_test()
     rows = []
-    for seed, factor in {0: 0.8, 1: 1.0, 2: 1.25}.items():
+    for seed, factor in {0: 0.8, 1: 0.8, 2: 1.0, 3: 1.25, 4: 1.25}.items():
         mine = published.assign(dataset="mnist", study="replay", seed=seed, test_loss=0.05, classes=10)
         mine["train_loss"] *= factor
         mine["train_accuracy"] = 1 - (1 - mine.train_accuracy) * factor
@@ -36,7 +36,7 @@ def chain() -> pd.DataFrame:
     return pd.concat(rows, ignore_index=True)
 
 
-REPLAY = studies.replay(seeds=3, epochs=10, dataset="mnist")
+REPLAY = studies.replay(seeds=5, epochs=10, dataset="mnist")
 
 
 @pytest.fixture

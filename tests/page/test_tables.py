@@ -84,27 +84,6 @@ def test_outcomes_that_are_the_same_stand_in_the_comparison_once(epochs):
     ]
 
 
-def test_across_counts_failed_runs(diverged_epochs):
-    head, row = cells(tables.across(results_of(diverged_epochs), "test_accuracy_last"))
-    assert head[-2:] == ["failed without", "failed with"]
-    assert row[0] == "1000"
-    assert row[-2:] == ["2 of 2", "0 of 2"]  # one diverged, one predicts one class
-    assert row[1:3] == ["–", "80.00\n75.00 to 85.00"]  # no run learned without batch norm
-
-
-def test_across_counts_a_low_accuracy_as_no_failure(diverged_epochs):
-    several = diverged_epochs.assign(classes=diverged_epochs.classes.replace(1, 2))
-    assert cells(tables.across(results_of(several), "test_accuracy_last"))[1][-2:] == ["1 of 2", "0 of 2"]
-
-
-def test_across_of_three_arms_counts_the_reference_s_failures_once(diverged_epochs):
-    rows = cells(tables.across(results_of(with_arms(diverged_epochs, "group")), "test_accuracy_last"))
-    assert [[row[0], *row[-2:]] for row in rows[1:]] == [
-        ["1000, with batch norm", "2 of 2", "0 of 2"],
-        ["1000, with group norm", "", "0 of 2"],
-    ]
-
-
 def test_networks_give_the_parameters_of_both_arms(epochs):
     table = tables.networks(NETWORKS, results_of(epochs).study)
     assert cells(table)[1:] == [
@@ -315,3 +294,31 @@ def test_first_losses_are_published_replayed_and_fresh(fresh_and_chain):
     fresh, chained = fresh_and_chain
     first, *_ = cells(tables.first_losses(original.first_losses(chained, fresh)))[1:]
     assert first == ["0.001, without batch norm", "0.1943", "0.1943", "0.1210"]  # medians: factor 1; seed 2
+
+
+def test_claims_at_a_glance_have_a_mark_at_each_rate_and_a_verdict(judged):
+    rows = cells(tables.glance(judged, judged, [0.001, 0.005, 0.01]))
+    assert rows[0] == ["the original's claim", "0.001", "0.005", "0.01", "in its own chain", "verdict"]
+    by_claim = {row[0].partition(".")[0]: row[1:] for row in rows[1:]}
+    assert by_claim["4"] == ["✓", "✓", "✓", "✓", "supported"]
+    assert by_claim["1"] == ["?", "?", "?", "?", "not shown"]  # all reach 98.5% in the first epoch
+    assert by_claim["2"] == ["✓", "", "", "✓", "supported"]
+    assert by_claim["8"] == ["", "", "", "–", "not tested"]
+    assert len(rows) == 1 + len(judged)
+
+
+def test_summary_counts_failed_runs_and_compares_the_others():
+    epochs = runs()
+    lost = (epochs.norm == "none") & (epochs.learning_rate == 0.01) & (epochs.seed < 2)
+    rows = cells(tables.summary(results_of(epochs.assign(classes=epochs.classes.mask(lost, 1)))))
+    assert [row[:2] for row in rows[1:]] == [["0.001", "0 · 0 of 8"], ["0.005", "0 · 0 of 8"], ["0.01", "2 · 0 of 8"]]
+    assert rows[1][2:4] == ["0.2000 · 0.0965", "98.53 · 99.17"]  # 0.985 + 0.0001 x 3.5, and 0.006 + 0.0001 x 3.5 more
+    assert rows[1][4].splitlines()[0] == "+0.64"
+    assert rows[3][4].splitlines()[0] == "+0.65"  # of seeds 2 to 7
+
+
+def test_what_was_asked_is_a_row_for_each_study():
+    asked = results_of(runs()).study.model_copy(update={"title": "Each rate"})
+    rows = cells(tables.asked([asked, REPLAY]))
+    assert rows[1] == ["Each rate", "without batch norm and with batch norm", "0.001, 0.005, 0.01", "8", "48 of 4 epochs"]
+    assert rows[2][2:] == ["0.001, 0.005, 0.01", "5", "10 of 30 epochs"]

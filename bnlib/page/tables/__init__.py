@@ -1,6 +1,6 @@
 """The tables: one function each."""
 
-from bnlib.page.tables.arms import across, best_rates, comparison, cost, facts, machines, networks, splits
+from bnlib.page.tables.arms import best_rates, comparison, cost, facts, machines, networks, splits
 from bnlib.page.tables.article import asked, glance, summary
 from bnlib.page.tables.evidence import claims, gaps, parts, reached, sides, steadiness, tests
 from bnlib.page.tables.inside import first_steps, gains, left, ratios, survival, usable
@@ -9,7 +9,6 @@ from bnlib.page.tables.table import Table
 
 __all__ = [
     "Table",
-    "across",
     "asked",
     "best_rates",
     "claims",

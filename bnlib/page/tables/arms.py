@@ -11,8 +11,8 @@ from bnlib.analysis.results import OWN, Results
 from bnlib.experiment.config import CLASSES, rate_name
 from bnlib.experiment.outcomes import OUTCOMES, TABLE
 from bnlib.experiment.study import Study
-from bnlib.page.tables.table import Table, both, columns, compared, heads, interval, long_columns, spread
-from bnlib.page.words import CONSTANT, minus
+from bnlib.page.tables.table import Table, compared, heads, interval, long_columns, spread
+from bnlib.page.words import minus
 
 COUNTS = {2: "two", 3: "three", 4: "four", 5: "five", 6: "six", 7: "seven", 8: "eight", 9: "nine"}
 
@@ -31,23 +31,6 @@ def comparison(results: Results, learning_rate: float) -> Table:
         "its 95% interval, accuracies in percentage points, over the pairs in which neither run failed."
     )
     return Table(f"rate-{rate_name(learning_rate)}", caption, ["outcome", *long_columns(study), "pairs"], rows)
-
-
-def across(results: Results, outcome_name: str) -> Table:
-    """One outcome at every learning rate, with the runs that failed."""
-    study, outcome, rows = results.study, OUTCOMES[outcome_name], []
-    for rate in results.rates:
-        for arm, head in heads(study, rate_name(rate)).items():
-            c = results.one(outcome_name, arm, rate)
-            failed = {study.arms[0].name: f"{c.failed_reference} of {c.pairs}", arm: f"{c.failed} of {c.pairs}"}
-            rows.append([head, *compared(results, outcome_name, rate, arm), *both(study, arm, failed)])
-    caption = (
-        f"{outcome.title(study.epochs).capitalize()} ({outcome.unit}) at each learning rate: median and range of the runs "
-        "that learned, and the mean difference with its 95% interval over the pairs in which neither run failed. The last "
-        f"columns count the runs that failed ({CONSTANT})."
-    )
-    named = ["learning rate", *long_columns(study), *(f"failed {name}" for name in columns(study))]
-    return Table(f"across-{outcome.column.replace('_', '-')}", caption, named, rows)
 
 
 def best_rates(results: Results) -> Table:
