@@ -22,7 +22,7 @@ BATCH_SIZE = 100  # images, as in the original
 LARGE = {
     "inside": {
         **{"learning_rates": (0.001, 0.005, 0.01, 0.03), "seeds": 8, "long_seeds": 2},
-        **{"survival_rates": (0.003, 0.005, 0.01, 0.02, 0.03), "survival_seeds": 20},
+        **{"survival_rates": (0.003, 0.005, 0.01, 0.02, 0.03), "survival_seeds": 32},
     },
     "controls": {
         **{"learning_rates": (0.001, 0.005, 0.01), "seeds": 8, "warmup": 600, "long_rates": (0.01,), "long_seeds": 8},
