@@ -147,7 +147,6 @@ def test_title_and_answer_come_first(width, height, browser):
     page.close()
 
 
-@pytest.mark.xfail(reason="the article does not begin with its picture yet", strict=True)
 def test_answer_and_picture_are_in_the_first_screen(browser):
     page, *_ = opened(browser, COMMITTED / "index.html", width=1280, height=800)
     assert in_first_screen(page, "main strong", ".picture .panel")
