@@ -69,9 +69,9 @@ def first_steps(**named) -> str:
 
 def test_loss_after_the_first_step_is_told_where_it_rises_in_one_arm_alone():
     told = first_steps(after={"none": 1.5, "batch": 0.4}, lost=2)
-    assert "one step at 0.01 takes the loss to 1.5 times, with batch norm to 0.4 times" in told
+    assert "one step at 0.01 multiplies the loss by 1.5, with batch norm by 0.4" in told
     for after in ({"none": 0.4, "batch": 1.5}, {"none": 1.5, "batch": 1.5}, {"none": 0.8, "batch": 0.4}):
-        assert "takes the loss" not in first_steps(after=after, lost=2)
+        assert "multiplies the loss" not in first_steps(after=after, lost=2)
 
 
 RATES = (0.001, 0.01)
