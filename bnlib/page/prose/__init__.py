@@ -14,7 +14,7 @@ from bnlib.experiment.config import DATASETS, rate_name
 from bnlib.experiment.outcomes import OUTCOMES
 from bnlib.page import words
 from bnlib.page.prose.command import command
-from bnlib.page.prose.phrases import always, at, by_text, capital, count, failures, is_pair, noun, of_arm, where
+from bnlib.page.prose.phrases import always, at, by_text, capital, count, failed_at, failures, is_pair, noun, of_arm, where
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
@@ -26,7 +26,9 @@ FILTERS = {
     **{"amount": words.amount, "estimate": words.estimate, "ends": words.ends},
     "decimals": lambda value, digits: f"{value:.{digits}f}".replace("-", "−"),
 }
-SAYS = {each.__name__: each for each in (always, at, by_text, command, count, failures, is_pair, noun, of_arm, where)} | {
+SAYS = {
+    each.__name__: each for each in (always, at, by_text, command, count, failed_at, failures, is_pair, noun, of_arm, where)
+} | {
     **{"plural": words.plural, "constant": words.CONSTANT, "DATASETS": DATASETS, "titles": OUTCOMES},
     **{"zip": zip, "min": min, "max": max},
 }

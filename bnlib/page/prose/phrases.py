@@ -99,3 +99,8 @@ def failures(results: Results, rate: float | None = None, arms: Sequence[Arm] = 
     told = [f"{count(results.failed(first.name, rate), 'run')} {first.label}"]
     told += [f"{count(results.failed(arm.name, rate))} {'with it' if pair else arm.label}" for arm in others]
     return listing(told)
+
+
+def failed_at(results: Results, rate: float) -> str:
+    """The same of many arms, those with as many together: `with batch norm and with group norm 0 of 8; without a norm 2 of 8`."""
+    return by_text({arm.label: count(results.failed(arm.name, rate)) for arm in results.study.arms})
