@@ -102,5 +102,5 @@ def failures(results: Results, rate: float | None = None, arms: Sequence[Arm] = 
 
 
 def failed_at(results: Results, rate: float) -> str:
-    """The same of many arms, those with as many together: `with batch norm and with group norm 0 of 8; without a norm 2 of 8`."""
+    """The same of many arms, those with as many together: `without a norm 2 of 8; with batch and with group norm 0 of 8`."""
     return by_text({arm.label: count(results.failed(arm.name, rate)) for arm in results.study.arms})
