@@ -11,6 +11,7 @@ import json
 import logging
 import math
 import os
+import re
 import secrets
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -27,6 +28,8 @@ from bnlib.system import files
 from bnlib.system.signals import terminable
 
 SENTINEL = "BNLIB_SENTINEL"  # names the file that a notebook's last cell writes
+PROSE = Path(__file__).parents[1] / "page/template/prose"
+INCLUDE = re.compile(r'{%-?\s*include\s+"([^"]+)"')
 PLAYGROUND = "playground"  # cells with this tag are for who edits the notebook: no report runs or shows them
 NAMES = {float: "a finite number", int: "a whole number", str: "text", bool: "True or False"}  # of kinds of parameters
 
@@ -192,7 +195,8 @@ def default_parameters(notebook: Path) -> dict:
 def cells(notebook: Path) -> str:
     """SHA-256 of what a run of a notebook hangs on: sources, kinds and tags of its cells, those of the playground left out.
 
-    What it showed when it was saved does not count: who runs and saves a notebook has not changed it.
+    What its cells include of the package's prose counts, too. What it showed when it was saved does not: who runs and saves a
+    notebook has not changed it.
 
     Raises:
         UserError: there is no such notebook.
@@ -202,7 +206,17 @@ def cells(notebook: Path) -> str:
         for cell in _read(notebook).cells
         if PLAYGROUND not in _tags(cell)
     ]
-    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+    included = _included("".join(source for _, source, *_ in told), {})
+    return hashlib.sha256(json.dumps([told, included], sort_keys=True).encode()).hexdigest()
+
+
+def _included(text: str, found: dict[str, str]) -> dict[str, str]:
+    """The templates of prose that a text includes, and those that these do, added to `found` by their names."""
+    for name in INCLUDE.findall(text):
+        if name not in found and (path := PROSE / name).is_file():
+            found[name] = path.read_text(encoding="utf-8")
+            _included(found[name], found)
+    return found
 
 
 def _read(notebook: Path) -> nbformat.NotebookNode:

@@ -85,6 +85,22 @@ def test_notebook_that_was_run_and_saved_has_not_changed_but_an_edited_one_has(w
     assert len(found) == 4
 
 
+def test_template_counts_for_the_notebooks_that_include_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(notebook, "PROSE", tmp_path)
+    (tmp_path / "inner.md.j2").write_text("Inner.")
+    (tmp_path / "outer.md.j2").write_text('Outer. {%- include "inner.md.j2" %}')
+    sources = {"says": '%%prose\n{% include "outer.md.j2" %}', "silent": "%%prose\nNothing."}
+    for name, source in sources.items():
+        nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source)]), tmp_path / f"{name}.ipynb")
+    before = {name: cells(tmp_path / f"{name}.ipynb") for name in sources}
+    for template in ("inner", "outer"):
+        (tmp_path / f"{template}.md.j2").write_text("Other." if template == "outer" else "Other inner.")
+        after = {name: cells(tmp_path / f"{name}.ipynb") for name in sources}
+        assert after["says"] != before["says"]
+        assert after["silent"] == before["silent"]
+        before = after
+
+
 def test_what_was_saved_is_not_taken_for_what_was_run(write_notebook, tmp_path):
     path = write_notebook(PARAMETERS, "raise ValueError('bad luck')", "print(1)")
     saved = nbformat.read(path, 4)

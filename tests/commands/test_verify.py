@@ -202,9 +202,9 @@ def test_each_table_that_does_not_follow_from_the_records_is_told(report, quick,
 
 def test_each_page_that_does_not_follow_from_the_records_is_told(report, once, capsys):
     folder = report.parent
-    table = folder / "index.html"
-    number = re.search(r">(\d\d\.\d\d)<", table.read_text()).group(1)
-    edit(table, f">{number}<", ">12.34<")
+    table = folder / "evidence.html"
+    number = re.search(r">(\d\d\.\d\d)\n", table.read_text()).group(1)
+    edit(table, f">{number}\n", ">12.34\n")
     edit(folder / "replay.html", "<path ", "<path  ")
     (folder / "learning-rate-1000.html").unlink()
     (folder / "mine.html").write_text("mine")
@@ -212,8 +212,8 @@ def test_each_page_that_does_not_follow_from_the_records_is_told(report, once, c
     status, wrong = verified(capsys)
     assert status == 1
     assert wrong == [
+        f"evidence.html: says `12.34`, should be `{number}`",
         "figures/index-answer.svg: has other bytes",
-        f"index.html: says `12.34`, should be `{number}`",
         "learning-rate-1000.html: is missing",
         "replay.html: has other bytes in its figures or markup, though no other words",
         "mine.html: is none of this report's pages",

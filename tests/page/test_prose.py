@@ -6,6 +6,7 @@ from IPython.utils.capture import capture_output
 
 from bnlib.experiment.outcomes import SEEN
 from bnlib.page import prose
+from bnlib.page.tables import Table
 from tests.conftest import CHANCE, make_epochs, make_steps, results_of
 
 
@@ -33,6 +34,20 @@ def test_cell_of_a_notebook_is_filled_in_with_what_the_notebook_has(shell):
     with capture_output(display=True) as shown:
         shell.run_cell_magic("prose", "", "**{{ count }}** runs.")
     assert shown.outputs[0].data["text/markdown"] == "**3** runs."
+
+
+def test_caption_is_under_what_the_cell_names(shell):
+    shell.run_line_magic("load_ext", "bnlib.page.prose")
+    shell.user_ns |= {"count": 3, "table": Table("t", "", ["a"], [["1"]])}
+    with capture_output(display=True) as shown:
+        shell.run_cell_magic("caption", "table", "Of {{ count }}\nruns.")
+    assert "<figcaption>Of 3 runs.</figcaption>" in shown.outputs[0].data["text/html"]
+
+
+def test_cell_that_cannot_say_something_names_it(shell):
+    shell.run_line_magic("load_ext", "bnlib.page.prose")
+    with pytest.raises(ValueError, match="UndefinedError in what the cell says: 'nobody' is undefined"):
+        shell.run_cell_magic("prose", "", "{{ nobody }}")
 
 
 def look(after: dict[str, float], lost: int, dead: float = 1) -> dict:
@@ -126,7 +141,10 @@ def test_answer_has_a_line_for_each_rate_and_one_for_the_largest():
 
 def test_failed_runs_are_counted_in_the_answer_and_are_worse_than_any():
     failed = answer(gain={0.001: 0.01, 0.01: 0.01}, lost=3)[2]
-    assert failed == "- **3 of 8 runs failed** at 0.01 without batch norm, 0 with it; better in 8 of 8 pairs."
+    assert (
+        failed
+        == "- **3 of 8 runs failed** at 0.01 without batch norm, 0 with it <small>(p 0.25)</small>; better in 8 of 8 pairs."
+    )
     assert "better" not in answer(gain={0.001: 0.01, 0.01: -0.01}, lost=3)[2]
 
 

@@ -168,9 +168,9 @@ class Report:
         return paths.NOTEBOOKS / f"{notebook}.ipynb", self.executed / f"{output}.ipynb"
 
     def _make_notebooks(self) -> bool:
-        stale, prose = {}, stamps.sources((PACKAGE / "page/template/prose").glob("*.md.j2"), PACKAGE)
+        stale = {}
         for job, inputs, its in self._jobs():
-            inputs |= self.common | {"asked": job.parameters, "cells": cells(job.notebook), "prose": prose}
+            inputs |= self.common | {"asked": job.parameters, "cells": cells(job.notebook)}
             made = [job.output, *(path for study in its for path in self._records(study))]
             if not stamps.is_fresh(job.output.with_suffix(".json"), inputs):
                 stale[job.output] = job, inputs, its, made
@@ -191,7 +191,8 @@ class Report:
         its = [each[0] for each in studies.by_page(self.studies)]
         names = (READING[0], *(Path(study.page).stem for study in its), *READING[1:])
         executed = [self.executed / f"{name}.ipynb" for name in names]
-        made_by = [*files.visible(PACKAGE / "page/html", "*.py"), *files.visible(PACKAGE / "page/template", "*")]
+        template = [path for path in files.visible(PACKAGE / "page/template", "*") if path.parent.name != "prose"]
+        made_by = [*files.visible(PACKAGE / "page/html", "*.py"), *template]
         common = self.common | {
             "template": stamps.sources([Path(__file__), Path(__file__).with_name("pages.py"), *made_by], PACKAGE),
             "project": stamps.sources([paths.ROOT / "pyproject.toml"], paths.ROOT),

@@ -46,7 +46,9 @@ def summary(results: Results) -> Table:
                 row.append(f"{number(c.reference_median)} · {number(c.median)}")
             rows.append([*row, interval(OUTCOMES[OUTCOME], accuracy.difference, signed=True)])
     pair = len(study.arms) == 2
-    both = " · ".join(short(study)[name] for name in (reference, study.arms[1].name)) if pair else "reference · arm"
+    both = (
+        " · ".join(short(study)[name] for name in (reference, study.arms[1].name)) if pair else f"{study.arms[0].label} · arm"
+    )
     named = ["learning rate", f"failed, {both}", "loss of epoch 1", "test accuracy, %", "difference, points"]
     return Table("rates", "", named, rows)
 
