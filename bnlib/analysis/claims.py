@@ -58,16 +58,6 @@ class Part:
         opposite = self.wanted * self.contrast.direction < 0 and self.p_claim < ALPHA
         return int(self.support < ALPHA) - int(opposite)
 
-    @property
-    def unequal(self) -> int:
-        """The pairs of which a test can make something: those with a difference."""
-        return self.contrast.n - self.contrast.tied
-
-    @property
-    def least_p(self) -> float:
-        """The smallest p, not adjusted, that the exact test could have given with so many of them."""
-        return 2.0 ** (1 - self.unequal)
-
 
 @dataclass(frozen=True)
 class Claim:

@@ -200,11 +200,6 @@ def test_opposite_does_not_contradict_with_its_own_p_alone():
     assert claim_of(part_with(0.01, 0.001, wanted=-1, p_claim=0.06)).verdict == OPEN
 
 
-def test_pairs_without_a_difference_bound_p_from_below():
-    part = part_with(1.0, 0.001, n=7, tied=3)
-    assert (part.unequal, part.least_p) == (4, 1 / 8)
-
-
 def test_table_holds_what_the_verdicts_rest_on():
     results = results_of(runs(gain=0.6))
     parts = claims.table(claims.judge({"learning_rate": results}), seeds="0-7")
