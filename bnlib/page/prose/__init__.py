@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["command", "filled", "load_ipython_extension", "said"]
 
 FILTERS = {
-    **{"rate": rate_name, "listing": words.listing, "percent": "{:.0%}".format, "capital": capital},
+    **{"rate": rate_name, "listing": words.listing, "percent": "{:.0%}".format, "slug": words.slug, "capital": capital},
     **{"amount": words.amount, "estimate": words.estimate, "ends": words.ends},
     "decimals": lambda value, digits: f"{value:.{digits}f}".replace("-", "−"),
 }
