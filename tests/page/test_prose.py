@@ -143,10 +143,8 @@ def test_answer_has_a_line_for_each_rate_and_one_for_the_largest():
 
 def test_failed_runs_are_counted_in_the_answer_and_are_worse_than_any():
     failed = answer(gain={0.001: 0.01, 0.01: 0.01}, lost=3)[2]
-    assert (
-        failed
-        == "- **[3 of 8 runs failed](evidence.html#tab-rate-0.01)** at 0.01 without batch norm, 0 with it <small>(p 0.25)</small>; better in 8 of 8 pairs."
-    )
+    assert "**[3 of 8 runs failed](evidence.html#tab-rate-0.01)** at 0.01 without batch norm, 0 with it" in failed
+    assert failed.endswith("<small>(p 0.25)</small>; better in 8 of 8 pairs.")
     assert "better" not in answer(gain={0.001: 0.01, 0.01: -0.01}, lost=3)[2]
 
 
