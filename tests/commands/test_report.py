@@ -210,7 +210,7 @@ def checkout(folder):
     root = folder / "checkout"
     for name in ("bnlib", "notebooks"):
         shutil.copytree(paths.ROOT / name, root / name)
-    for name in ("Makefile", "requirements.lock"):
+    for name in ("Makefile", "pyproject.toml", "requirements.lock"):
         shutil.copy(paths.ROOT / name, root / name)
     return root
 

@@ -129,6 +129,10 @@ def test_picture_for_narrow_screens_is_hidden_until_a_page_shows_it(epochs):
     assert [float(panel["width"]) for panel in soup.find_all("svg")] == pytest.approx([7.2 * 96, 3.42 * 96], abs=0.01)
 
 
+def test_picture_without_panels_is_nothing():
+    assert figures.Picture("name").under("A caption.")._repr_html_() == ""
+
+
 def test_one_panel_has_its_row_for_itself(epochs):
     ax = all_figures(epochs)["curves"]
     assert 'class="panels of-1"' in figures.Picture("name", ax, columns=3)._repr_html_()

@@ -29,7 +29,8 @@ def describe(ax: Axes, text: str) -> Axes:
 class Picture:
     """One or more panels under one caption, as notebooks and pages show them: each an SVG with its description.
 
-    Nothing is scaled: a panel for two in a row is 3.42 inches wide at most, which also fits a screen of 360 pixels.
+    Nothing is scaled: a panel for two in a row is 3.42 inches wide at most, which also fits a screen of 360 pixels. Without any
+    panel there is no figure.
 
     Args:
         name: of the figure; it is at `#fig-NAME`.
@@ -48,6 +49,8 @@ class Picture:
         return f"Figure: {self.caption}"
 
     def _repr_html_(self) -> str:
+        if not self.panels:
+            return ""
         kind = f"of-{min(self.columns, len(self.panels))}{' wide' if self.narrow else ''}"
         wide = f'<div class="panels {kind}">{self._drawn(self.panels, "")}</div>'
         # Hidden but where the page's style sheet shows it in the other's place.
