@@ -202,7 +202,8 @@ def test_only_what_is_missing_is_trained(variables, rates, said, copied):
     assert f"Runs: {said}" in re.sub(r" \(store: .*", "", result.stdout)
     names = variables["LEARNING_RATES"].split()
     pages = {path.name for path in (copied / "reports/digits").glob("*.html")}
-    assert pages == {"index.html", "replay.html", "learning-rate-range.html", *(f"learning-rate-{name}.html" for name in names)}
+    always = {"index.html", "evidence.html", "replay.html", "learning-rate-range.html"}
+    assert pages == always | {f"learning-rate-{name}.html" for name in names}
 
 
 def checkout(folder):
