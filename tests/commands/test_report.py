@@ -278,7 +278,7 @@ def test_runs_with_other_arithmetic_are_taken_and_said_and_trained_anew_where_it
     assert "Runs: trained 12 epochs in 4 runs, took 4 epochs from the store" in strict.stdout
     assert "STRICT" not in strict.stdout
     assert made_on(copied) == {"AVX2"}
-    rows = page(copied, "index").find(id="tab-provenance").tbody.find_all("tr")
+    rows = page(copied, "evidence").find(id="tab-provenance").tbody.find_all("tr")
     stated = {row.th.get_text(): row.td.get_text() for row in rows}
     assert stated["instruction set"] == "AVX2"
     assert stated["switches"] == "ATEN_CPU_CAPABILITY=avx2"
