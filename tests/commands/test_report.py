@@ -313,7 +313,7 @@ def test_four_arms_are_on_the_whole_page_and_the_original_s_two_beside_its_figur
     assert all(arms == ["batch"] for arms in cells[of_two])
     # Every figure and every table that compares arms has all four: the arms' own names, or each in its own row.
     # What replays the original, or looks into runs, is of its two arms.
-    chains = {"fig-chain", "tab-first-losses", "tab-effects", "tab-replayed-test", "fig-why"}
+    chains = {"fig-chain", "tab-first-losses", "tab-effects", "fig-why"}
     apart = {
         "tab-claims",
         "tab-sides",
