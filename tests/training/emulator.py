@@ -2,7 +2,6 @@
 
 import ctypes
 import functools
-import hashlib
 import re
 import shutil
 import subprocess
@@ -57,12 +56,11 @@ def compiled(source: str, name: str) -> Callable:
     parameters = re.search(rf"__global__ void {name}\((.*?)\)", source, re.S).group(1)
     names = ", ".join(re.findall(r"(\w+)\s*(?:,|$)", parameters))
     text = PRELUDE + source + LAUNCH.format(parameters=parameters, name=name, names=names)
-    folder = Path(tempfile.gettempdir()) / f"bnlib-emulated-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
-    folder.mkdir(exist_ok=True)
-    (folder / "kernel.cpp").write_text(text)
-    command = [COMPILER, "-std=c++20", "-O1", "-shared", "-fPIC", "-pthread", "-w", "kernel.cpp", "-o", "kernel.so"]
-    subprocess.run(command, cwd=folder, check=True)
-    launch = ctypes.CDLL(str(folder / "kernel.so")).launch
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "kernel.cpp").write_text(text)
+        command = [COMPILER, "-std=c++20", "-O1", "-shared", "-fPIC", "-pthread", "-w", "kernel.cpp", "-o", "kernel.so"]
+        subprocess.run(command, cwd=folder, check=True)
+        launch = ctypes.CDLL(str(Path(folder) / "kernel.so")).launch
 
     def kernel(grid: tuple[int, int, int], block: tuple[int, int, int], args: list) -> None:
         passed = [ctypes.c_void_p(a.data_ptr()) if isinstance(a, torch.Tensor) else ctypes.c_int(a) for a in args]
