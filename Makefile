@@ -108,7 +108,7 @@ ready: $(ENV)
 #:   DEVICE=auto                         cpu, cuda, mps
 #: These change no result:
 #:   DATA_DIR=data  REPORTS=reports  BNLIB_CACHE=.cache   where things lie
-#:   WORKERS=cores                       runs at once
+#:   WORKERS=cores                       processes; 1 on a GPU, of many runs
 #:   SCHEDULER=none                      tcp://host:port of a Dask scheduler
 #:   KEEP=0                              1: the report states what was measured
 #:   VERIFY=1                            runs of each arm that verify does anew

@@ -22,7 +22,8 @@ RUNS = ("experiment", "training", "runs", "system")  # wings on which runs can h
 APART = {
     *(f"commands/{name}.py" for name in ("__init__", "adopt", "bench", "reproduce", "verify")),
     *(f"commands/report/{name}.py" for name in ("__main__", "compare", "pages", "recompute", "steps")),
-    *("page/html.py", "runs/cluster.py", "runs/progress.py", "system/signals.py", "system/litter.py", "training/plain_loop.py"),
+    *("page/html.py", "runs/cluster.py", "runs/progress.py", "system/signals.py", "system/litter.py"),
+    "training/loops/plain.py",
 }
 FELL_BACK = (
     "MNIST is neither in the data folder nor can it be downloaded. This report will be on the 1,797 digits of scikit-learn "
@@ -216,7 +217,7 @@ def asked() -> tuple[Settings, str, str]:
     Raises:
         UserError: a variable is not what it should be, or data are to be had neither here nor elsewhere.
     """
-    settings, workers = read(), _workers()
+    settings, workers = read(), _workers(environment.device(read().device))
     try:
         dataset = download.choose(settings.dataset)
     except download.Unreachable:
@@ -233,12 +234,12 @@ def sources() -> dict[str, str]:
     return stamps.sources(files.visible(PACKAGE, "*.py"), PACKAGE)
 
 
-def _workers() -> str:
+def _workers(device: str) -> str:
     """How many runs at once, and where: a wrong WORKERS or SCHEDULER is said before data are fetched, and not by a kernel."""
     if address := cluster.address():
         with cluster.connected(address) as connection:
             return f"{plural(connection.workers, 'worker')} at {address}"
-    return f"{worker_count()} at once"
+    return f"{'side by side in groups, ' * (device == 'cuda')}{worker_count(device)} at once"
 
 
 def _store() -> str:
