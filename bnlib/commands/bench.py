@@ -142,7 +142,8 @@ def benchmark() -> Benchmark:
             _random_images(Path(folder))
             images, what = plain.images(Path(folder)), "random, of MNIST's shape"
         shared = {"dataset": "mnist", "learning_rate": 0.001, "seed": 0, "batch_size": BATCH_SIZE, "epochs": 2}
-        shared |= {"precision": asked.precision, "device": environment.device(asked.device)}
+        environment.need(device := environment.device(asked.device))
+        shared |= {"precision": asked.precision, "device": device}
         configs = [RunConfig(**shared, norm=norm) for norm in asked.arms]
         if warning := environment.warning(configs[0].device, asked.precision):
             print(f"WARNING: {warning}", file=sys.stderr)

@@ -12,7 +12,7 @@ from bnlib.experiment.config import RunConfig, full_name
 from bnlib.experiment.records import Records, Run
 from bnlib.experiment.settings import worker_count
 from bnlib.experiment.study import Study
-from bnlib.runs import cluster, progress, provenance
+from bnlib.runs import cluster, environment, progress, provenance
 from bnlib.system import paths
 
 # No torch here: where there is nothing to train, nobody should wait the seconds that it takes to import. What needs it, brings
@@ -93,6 +93,7 @@ def run_all(configs: Sequence[RunConfig], data: "Data", workers: int | None = No
         anew: takes nothing from the report's records: where weights are wanted, or runs to compare with it.
 
     Raises:
+        NoDevice: something is to be trained on a device that this machine has not.
         UserError: training code was replaced in this process; the images are missing and something is to be trained; a batch
             size leaves one image over, which batch norm cannot take; a worker was killed, or the store cannot be written.
     """
@@ -103,7 +104,7 @@ def run_all(configs: Sequence[RunConfig], data: "Data", workers: int | None = No
 @contextlib.contextmanager
 def _started(configs: Sequence[RunConfig], workers: int | None) -> "Iterator[ProcessPoolExecutor | None]":
     """A process that makes ready to train on a GPU while this one finds out what there is to train: both take seconds."""
-    if cluster.address() or not all(config.device == "cuda" for config in configs):
+    if cluster.address() or not environment.has_gpu_driver() or not all(config.device == "cuda" for config in configs):
         yield None
         return
     from joblib.externals.loky import ProcessPoolExecutor
@@ -191,7 +192,7 @@ def _done(
                 runs |= stored
             missing = [recipe for recipe in part if not runs[recipe.entry].is_finished(recipe.config.all_epochs)]
             if missing:
-                _check_data([recipe.config for recipe in missing], data)
+                _check([recipe.config for recipe in missing], data)
             # The longest first, so that none is left over for one worker while the others wait (Graham, SIAM J. Appl. Math.
             # 17, 1969); an epoch with a norm takes longer.
             missing.sort(
@@ -216,7 +217,10 @@ def _of(recipe: "Recipe", checkpoint: "Checkpoint | None") -> Run:
     return Run(recipe.config, epochs, recipe.made_by, probes=recipe.probes, looks=looks)
 
 
-def _check_data(configs: Sequence[RunConfig], data: "Data") -> None:
+def _check(configs: Sequence[RunConfig], data: "Data") -> None:
+    if not cluster.address():
+        for device in {config.device for config in configs}:
+            environment.need(device)
     if not data.here:
         from bnlib.training.data import load
 

@@ -3,8 +3,6 @@
 import os
 import platform
 import sys
-import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, replace
@@ -19,6 +17,7 @@ from bnlib.experiment.settings import worker_count
 from bnlib.runs import cluster, environment, progress, store
 from bnlib.runs.store import Recipe
 from bnlib.system.code import source
+from bnlib.system.signals import end_with
 from bnlib.training import data as datasets
 from bnlib.training import hardware, loop, models, optimizers, probes
 from bnlib.training.data import Data, load_once
@@ -126,7 +125,7 @@ def _done_far(tasks: list[Task], hear: Callable[[dict], None], address: str) -> 
 
 def make_ready(dataset: str, parent: int) -> None:
     """Does in a process, which ends with `parent`, what has to be done before it can train on a GPU."""
-    _end_with(parent)
+    end_with(parent)
     # Else it would be taken for leaking, as a GPU's libraries come into its memory, and would be replaced between two groups.
     process_executor._MAX_MEMORY_LEAK_SIZE = sys.maxsize
     with ThreadPoolExecutor(1) as other:
@@ -137,7 +136,7 @@ def make_ready(dataset: str, parent: int) -> None:
 
 def _run_here(tasks: list[Task], say: Callable[[dict], None], parent: int) -> list[Result]:
     """Runs on this machine, in a process that ends with `parent`."""
-    _end_with(parent)
+    end_with(parent)
     done = zip(tasks, _run_all(tasks, say), strict=True)
     return [(task.recipe, replace(checkpoint, model={}, optimizer={}), trained) for task, (checkpoint, trained) in done]
 
@@ -236,15 +235,3 @@ def _loaded(recipe: Recipe) -> Data:
             f"the files of {recipe.config.dataset} on {platform.node()} are not those that this report began with; run again"
         )
     return data
-
-
-def _end_with(parent: int) -> None:
-    """Ends this worker within a second of its parent, which may be killed with no chance to say so."""
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(0.5)
-        os._exit(1)
-
-    if not any(thread.name == "end-with-parent" for thread in threading.enumerate()):
-        threading.Thread(target=watch, name="end-with-parent", daemon=True).start()

@@ -30,11 +30,13 @@ LEVELS = {
     "optimizer": ("adam",),
 }
 STREAMS = 32  # that PyTorch has; more networks share them
+# What PyTorch has for itself, and may take away: `kernels` and `network` use it.
+HAS_WHAT_IT_NEEDS = torch.version.hip is None and hasattr(torch.cuda, "_compile_kernel") and hasattr(torch, "_fused_adam_")
 
 
 def suits(config: RunConfig) -> bool:
     """Whether a run is trained in this way; `LEVELS` says which are, and none of them can be a notebook's own."""
-    return torch.version.hip is None and all(getattr(config, field) in levels for field, levels in LEVELS.items())
+    return HAS_WHAT_IT_NEEDS and all(getattr(config, field) in levels for field, levels in LEVELS.items())
 
 
 @dataclass
