@@ -126,7 +126,8 @@ def _done_far(tasks: list[Task], hear: Callable[[dict], None], address: str) -> 
 def make_ready(dataset: str, parent: int) -> None:
     """Does in a process, which ends with `parent`, what has to be done before it can train on a GPU."""
     end_with(parent)
-    # Else it would be taken for leaking, as a GPU's libraries come into its memory, and would be replaced between two groups.
+    # Else it would be taken for leaking, as a GPU's libraries come into its memory, and would be replaced between two groups;
+    # and so it is, to the same bits, where loky no longer has this name.
     process_executor._MAX_MEMORY_LEAK_SIZE = sys.maxsize
     with ThreadPoolExecutor(1) as other:
         compiling = other.submit(kernels.prepare)

@@ -178,6 +178,11 @@ def test_what_has_no_faster_layers_is_not_trained_by_them():
         assert not many.suits(cuda.model_copy(update={field: level})), field
 
 
+def test_where_pytorch_lacks_what_the_faster_layers_need_runs_are_trained_by_the_loop(monkeypatch):
+    monkeypatch.setattr(many, "HAS_WHAT_IT_NEEDS", False)
+    assert not many.suits(config(device="cuda"))
+
+
 # The kernels, on a GPU and emulated
 
 
