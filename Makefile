@@ -61,9 +61,10 @@ lab: ready ## JupyterLab, opened on the notebooks
 	$(if $(filter 0,$(shell id -u)),@echo "You are root: JupyterLab is started with --allow-root")
 	@"$$PYTHON" -m jupyterlab --ServerApp.root_dir=. --LabApp.default_url=/lab/tree/notebooks $(if $(filter 0,$(shell id -u)),--allow-root)
 
-lint: ready ## Check style and formatting of code and notebooks
+lint: ready ## Check style, formatting and types
 	@"$$PYTHON" -m ruff check .
 	@"$$PYTHON" -m ruff format --check .
+	@"$$PYTHON" -m mypy
 
 format: ready ## Format code and notebooks; drop what notebooks showed
 	@"$$PYTHON" -m bnlib.system.litter notebooks

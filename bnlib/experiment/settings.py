@@ -116,7 +116,7 @@ def first_reason(error: ValidationError) -> tuple[str, str, Any]:
     return str(first["loc"][0]) if first["loc"] else "", reason[:1].lower() + reason[1:], first["input"]
 
 
-def _items(value: object) -> list:
+def _items(value: object) -> list[Any]:
     if isinstance(value, str):
         return value.replace(",", " ").split()
     return list(value) if isinstance(value, list | tuple) else [value]
