@@ -24,13 +24,13 @@ VARIABLES = (
 
 def told() -> dict:
     """All that a report hangs on, as far as can be told at once; of data their files' sizes and times."""
-    folders = [paths.ROOT / "bnlib", paths.NOTEBOOKS]
+    folders = [paths.PACKAGE, paths.NOTEBOOKS]
     sources = [path for folder in folders for path in files.visible(folder, "*") if "__pycache__" not in path.parts]
     kept = [path for path in (paths.benchmark(),) if path.is_file()]
     data = [path for path in sorted(paths.data().rglob("*")) if path.is_file()]
     return {
         "variables": {name: os.environ.get(name) for name in VARIABLES},
-        "sources": stamps.sources([*sources, paths.ROOT / "requirements.lock"], paths.ROOT),
+        "sources": stamps.sources({*sources, *paths.LOCKS}, paths.PACKAGE.parent),
         "kept": stamps.sources(kept, paths.benchmark().parent),
         "machine": environment.machine("auto"),
         "versions": environment.versions(),

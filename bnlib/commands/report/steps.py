@@ -16,7 +16,7 @@ from bnlib.page.words import listing, plural
 from bnlib.runs import cluster, environment, pool, progress, provenance
 from bnlib.system import download, files, paths, stamps
 
-PACKAGE = Path(__file__).parents[2]
+PACKAGE = paths.PACKAGE
 RUNS = ("experiment", "training", "runs", "system")  # wings on which runs can hang; on no other
 # Modules on which nothing in an executed notebook hangs: a change of theirs runs none again.
 APART = {
@@ -57,7 +57,7 @@ class Report:
         self.common = self.training | {
             "code": code,
             "original": stamps.sources((PACKAGE / "analysis/original").glob("[!.]*.[ct][so]*"), PACKAGE),
-            "versions": environment.versions() | stamps.sources([paths.ROOT / "requirements.lock"], paths.ROOT),
+            "versions": environment.versions() | stamps.sources(paths.LOCKS, paths.ROOT),
             "fell_back": self.fell_back,
         }
 
