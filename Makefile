@@ -93,7 +93,7 @@ ready: $(ENV)
 .venv/.complete: requirements.lock pyproject.toml
 ifneq ($(UV),)
 	@echo "Setting up .venv by uv, with torch for TORCH_BACKEND=$(TORCH_BACKEND): 2 GB with the CPU build, 6 GB with CUDA's"
-	@"$(UV)" venv --quiet --allow-existing --python '>=3.11' .venv
+	@"$(UV)" venv --quiet --allow-existing .venv
 ifeq ($(TORCH_BACKEND),lock)
 	@"$(UV)" pip install --quiet --python .venv/bin/python --require-hashes -r requirements.lock
 	@"$(UV)" pip install --quiet --python .venv/bin/python --no-deps --no-build-isolation --editable .

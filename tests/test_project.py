@@ -1,6 +1,7 @@
 """What the project's files say of one another."""
 
 import ast
+import json
 import os
 import re
 import shutil
@@ -16,6 +17,7 @@ import yaml
 from bs4 import BeautifulSoup
 from filelock import FileLock
 
+import bnlib
 from bnlib.commands import notebook
 from bnlib.commands.report.steps import Report
 from bnlib.experiment import settings
@@ -489,3 +491,25 @@ def test_readme_links_lead_somewhere():
         path = target[0] or target[1]
         if "://" not in path:
             assert (ROOT / path).exists(), path
+
+
+def test_what_cites_the_project_agrees_with_what_installs_it():
+    cff, zenodo = (
+        yaml.safe_load((ROOT / "CITATION.cff").read_text()),
+        json.loads((ROOT / ".zenodo.json").read_text()),
+    )
+    assert cff["version"] == zenodo["version"] == PROJECT["version"] == bnlib.__version__
+    assert cff["license"] == zenodo["license"] == PROJECT["license"]
+    assert cff["authors"] == zenodo["creators"] == PROJECT["authors"]
+    assert cff["title"] == zenodo["title"]
+
+
+def test_workflows_test_every_python_that_is_promised_and_run_goals_that_there_are():
+    workflows = {path.stem: yaml.safe_load(path.read_text()) for path in (ROOT / ".github/workflows").glob("*.yml")}
+    pythons = workflows["tests"]["jobs"]["tests"]["strategy"]["matrix"]["python"]
+    assert pythons[0] == PROJECT["requires-python"].removeprefix(">=")
+    assert len(pythons) == 4
+    steps = [step.get("run", "") for flow in workflows.values() for job in flow["jobs"].values() for step in job["steps"]]
+    goals = {goal for step in steps for goal in re.findall(r"^make ([a-z-]+)$", step)}
+    assert goals == {"lint", "test", "test-long"}
+    assert all(f"make {goal} " in helped() for goal in goals)
