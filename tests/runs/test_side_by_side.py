@@ -134,6 +134,7 @@ def test_process_for_a_gpu_is_started_before_it_is_known_what_there_is_to_do(mon
             told.append(how)
 
     monkeypatch.setattr("joblib.externals.loky.ProcessPoolExecutor", Executor)
+    monkeypatch.setattr(pool.environment, "has_gpu_driver", lambda: True)
     on = {device: RunConfig(dataset="digits", seed=0, learning_rate=0.01, device=device) for device in ("cpu", "cuda")}
     with pool._started([on["cuda"]], None) as started:
         assert isinstance(started, Executor)
@@ -143,6 +144,10 @@ def test_process_for_a_gpu_is_started_before_it_is_known_what_there_is_to_do(mon
         with pool._started(configs_, None) as started:
             assert started is None
     monkeypatch.setenv("SCHEDULER", "tcp://somewhere:1")
+    with pool._started([on["cuda"]], None) as started:
+        assert started is None
+    monkeypatch.delenv("SCHEDULER")
+    monkeypatch.setattr(pool.environment, "has_gpu_driver", lambda: False)  # a GPU's report, rendered where there is none
     with pool._started([on["cuda"]], None) as started:
         assert started is None
 
