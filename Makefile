@@ -19,6 +19,10 @@ unexport PYTHONHOME PYTHONSAFEPATH PYTHONSTARTUP PYTHONINSPECT PYTHONOPTIMIZE
 .venv/.complete: export PIP_USER := 0
 unexport PIP_TARGET PIP_PREFIX PIP_ROOT PIP_CONSTRAINT PIP_REQUIREMENT PIP_DRY_RUN PIP_ONLY_DOWNLOAD PIP_PYTHON
 
+# Where it is there, uv sets the environment up, with the build of torch that this machine wants.
+UV ?= $(shell command -v uv)
+TORCH_BACKEND ?= auto
+
 # In words of any Python, as PYTHON may be any.
 READY := import importlib.util as i, sys; sys.exit(sys.version_info < (3, 11) or None in map(i.find_spec, ["torch", "papermill"]))
 RECENT := import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; python3 is " + sys.version)
@@ -61,9 +65,10 @@ lab: ready ## JupyterLab, opened on the notebooks
 	$(if $(filter 0,$(shell id -u)),@echo "You are root: JupyterLab is started with --allow-root")
 	@"$$PYTHON" -m jupyterlab --ServerApp.root_dir=. --LabApp.default_url=/lab/tree/notebooks $(if $(filter 0,$(shell id -u)),--allow-root)
 
-lint: ready ## Check style and formatting of code and notebooks
+lint: ready ## Check style, formatting and types
 	@"$$PYTHON" -m ruff check .
 	@"$$PYTHON" -m ruff format --check .
+	@"$$PYTHON" -m mypy
 
 format: ready ## Format code and notebooks; drop what notebooks showed
 	@"$$PYTHON" -m bnlib.system.litter notebooks
@@ -71,7 +76,7 @@ format: ready ## Format code and notebooks; drop what notebooks showed
 	@"$$PYTHON" -m ruff format .
 
 lock: ## Resolve requirements.lock anew from pyproject.toml (needs uv)
-	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
+	"$(or $(UV),uv)" pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
 		--all-extras --custom-compile-command "make lock" pyproject.toml --output-file requirements.lock
 
 clean: ## Remove what is made again in a minute; runs and data stay
@@ -84,12 +89,26 @@ clean-all: ## Also remove the finished runs and the environment
 ready: $(ENV)
 	@"$$PYTHON" -c '$(READY)' 2>/dev/null || { echo "error: PYTHON=\"$$PYTHON\": $(HINT)" >&2; exit 1; }
 
+# Of the versions in the lock either way. Another build of torch than the lock's has other hashes, and comes without CUDA's packages.
 .venv/.complete: requirements.lock pyproject.toml
+ifneq ($(UV),)
+	@echo "Setting up .venv by uv, with torch for TORCH_BACKEND=$(TORCH_BACKEND): 2 GB with the CPU build, 6 GB with CUDA's"
+	@"$(UV)" venv --quiet --allow-existing .venv
+ifeq ($(TORCH_BACKEND),lock)
+	@"$(UV)" pip install --quiet --python .venv/bin/python --require-hashes -r requirements.lock
+	@"$(UV)" pip install --quiet --python .venv/bin/python --no-deps --no-build-isolation --editable .
+else
+	@"$(UV)" pip install --quiet --python .venv/bin/python --torch-backend "$(TORCH_BACKEND)" \
+		--no-verify-hashes --constraint requirements.lock --editable ".[dev,cluster]" \
+		|| { echo "error: no such torch is to be had; TORCH_BACKEND=lock takes the lock's, from where pip would" >&2; exit 1; }
+endif
+else
 	@python3 -c '$(RECENT)'
-	@echo "Setting up .venv from requirements.lock: about 6 GB with the CUDA build of torch, a few minutes"
+	@echo "Setting up .venv from requirements.lock: 6 GB with CUDA's build of torch, a few minutes; 2 GB where uv is installed"
 	@python3 -m venv .venv
 	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+endif
 	@.venv/bin/python -c '$(READY)' || { echo "error: $(HINT)" >&2; exit 1; }
 	@touch $@
 
@@ -108,10 +127,11 @@ ready: $(ENV)
 #:   DEVICE=auto                         cpu, cuda, mps
 #: These change no result:
 #:   DATA_DIR=data  REPORTS=reports  BNLIB_CACHE=.cache   where things lie
-#:   WORKERS=cores                       runs at once
+#:   WORKERS=cores                       processes; 1 on a GPU, of many runs
 #:   SCHEDULER=none                      tcp://host:port of a Dask scheduler
 #:   KEEP=0                              1: the report states what was measured
 #:   VERIFY=1                            runs of each arm that verify does anew
 #:   STRICT=0                            1: do anew what another machine did
 #:   ADOPT=2                             runs of each arm that adopt does anew
+#:   TORCH_BACKEND=auto                  of a new .venv by uv: cpu, cu126, lock
 #:   PYTHON=.venv/bin/python             on the command line alone

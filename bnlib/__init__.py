@@ -15,7 +15,7 @@ __version__ = "0.1.0"
 
 # jsonschema, and so nbformat, nbclient and nbconvert, would compile a grammar with it for 1 to 2 s, only to check addresses of
 # which notebooks have none; it does without. It stands here because who imports one of these has imported this first.
-sys.modules.setdefault("rfc3987_syntax", None)
+sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
 
 
 class UserError(Exception):

@@ -68,9 +68,9 @@ SLOW = {"made", "copied", "report", "processes", "page", "browser", "warm"}
 SLOW_FILES = {
     "commands": ("adopt", "kernels", "notebook"),
     "page": ("figures", "pages"),
-    "runs": ("cluster", "environment", "given", "pool"),
+    "runs": ("cluster", "environment", "given", "pool", "side_by_side"),
     "system": ("live", "source"),
-    "training": ("loop", "optimizers", "plain_loop"),
+    "training": ("loop", "many", "optimizers", "plain_loop"),
     "tests": ("project",),
 }
 # Notebooks that do not train. The others, which the report of `made` runs with less to do, take longer with their defaults.

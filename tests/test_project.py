@@ -1,6 +1,7 @@
 """What the project's files say of one another."""
 
 import ast
+import json
 import os
 import re
 import shutil
@@ -16,6 +17,7 @@ import yaml
 from bs4 import BeautifulSoup
 from filelock import FileLock
 
+import bnlib
 from bnlib.analysis import contrasts
 from bnlib.commands import notebook
 from bnlib.commands.report.steps import Report
@@ -48,13 +50,14 @@ def test_everything_locked_has_hashes_and_no_address():
     assert "index-url" not in LOCK
 
 
-def test_conda_users_get_the_locked_set():
-    environment = yaml.safe_load((ROOT / "environment.yml").read_text())
-    *conda, pip = environment["dependencies"]
-    assert pip == {"pip": ["-r requirements.lock"]}
-    (python,) = (entry.removeprefix("python=") for entry in conda if entry.startswith("python="))
+def test_conda_users_get_the_cpu_s_torch_and_else_what_pyproject_asks_for():
+    *conda, pip = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
+    versions = dict(entry.split("=") for entry in conda if "=" in entry)
+    assert pip == {"pip": ["--editable ."]}
+    pinned = dict(requirement.split("==") for requirement in DIRECT)
+    assert (versions["pytorch-cpu"], versions["torchvision"]) == (pinned["torch"], pinned["torchvision"])
     minimum = PROJECT["requires-python"].removeprefix(">=")
-    assert tuple(map(int, python.split("."))) >= tuple(map(int, minimum.split(".")))
+    assert tuple(map(int, versions["python"].split("."))) >= tuple(map(int, minimum.split(".")))
 
 
 def test_makefile_parameters_exist_in_notebook():
@@ -223,6 +226,49 @@ def build_editable(folder, config_settings=None, metadata_directory=None):
 """
 
 
+@pytest.fixture
+def by_uv(tmp_path):
+    """Has make set an environment up by a program that stands for uv; returns what that was told to do, command by command."""
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    files.write(tmp_path / ".venv/bin/python", "#!/bin/sh\n")
+    for name in ("requirements.lock", "pyproject.toml"):
+        files.write(tmp_path / name, "")
+    (tmp_path / "uv").write_text('#!/bin/sh\necho "$@" >> said\ncase "$*" in *nowhere*) exit 1; esac\n')
+    for name in ("uv", ".venv/bin/python"):
+        (tmp_path / name).chmod(0o755)
+
+    def set_up(**variables: str) -> tuple[subprocess.CompletedProcess, list[str]]:
+        (tmp_path / ".venv/.complete").unlink(missing_ok=True)
+        result = run("make", ".venv/.complete", root=tmp_path, PATH=f"{tmp_path}:{os.environ['PATH']}", **variables)
+        said = (tmp_path / "said").read_text() if (tmp_path / "said").exists() else ""
+        (tmp_path / "said").unlink(missing_ok=True)
+        return result, said.splitlines()
+
+    return set_up
+
+
+def test_where_uv_is_there_it_takes_the_torch_of_this_machine_at_the_lock_s_versions(by_uv):
+    for variables, backend in (({}, "auto"), ({"TORCH_BACKEND": "cpu"}, "cpu")):
+        result, (environment, install) = by_uv(**variables)
+        assert result.returncode == 0, result.stderr
+        assert environment.startswith("venv ")
+        assert f"--torch-backend {backend} " in install
+        assert "--constraint requirements.lock" in install
+        assert f"TORCH_BACKEND={backend}" in result.stdout  # and how much that is, before it is fetched
+
+
+def test_uv_can_take_the_lock_itself_with_its_hashes(by_uv):
+    _, (_, packages, own) = by_uv(TORCH_BACKEND="lock")
+    assert "--require-hashes -r requirements.lock" in packages
+    assert "--no-deps" in own
+
+
+def test_torch_that_uv_cannot_get_is_said_with_what_to_do(by_uv):
+    result, _ = by_uv(TORCH_BACKEND="nowhere")
+    assert result.returncode != 0
+    assert result.stderr.startswith("error: no such torch is to be had; TORCH_BACKEND=lock ")
+
+
 @pytest.mark.long
 def test_environment_is_set_up_whatever_a_person_has_pip_do_elsewhere(tmp_path):
     root, config = tmp_path / "it's a place", tmp_path / "pip.conf"  # venv itself refuses a colon
@@ -232,7 +278,7 @@ def test_environment_is_set_up_whatever_a_person_has_pip_do_elsewhere(tmp_path):
     (root / "pyproject.toml").write_text(STUB)
     (root / "stub.py").write_text(BACKEND)
     config.write_text("[global]\nindex-url = https://kept.example/simple\n[install]\nuser = true\n")
-    elsewhere = {f"PIP_{name}": str(tmp_path / "elsewhere") for name in ("TARGET", "PREFIX", "ROOT", "CONSTRAINT")}
+    elsewhere = {"UV": ""} | {f"PIP_{name}": str(tmp_path / "elsewhere") for name in ("TARGET", "PREFIX", "ROOT", "CONSTRAINT")}
     others = {"PIP_USER": "1", "PIP_REQUIRE_VIRTUALENV": "1", "PIP_CONFIG_FILE": str(config), "PYTHONHOME": "/nowhere"}
     result = run("make", ".venv/.complete", root=root, **elsewhere, **others)
     assert result.returncode == 0, result.stderr
@@ -242,7 +288,7 @@ def test_environment_is_set_up_whatever_a_person_has_pip_do_elsewhere(tmp_path):
     # What cannot be overruled is seen at the end, and not by the first command.
     config.write_text(f"[install]\ntarget = {tmp_path / 'elsewhere'}\n")
     shutil.rmtree(root / ".venv")
-    result = run("make", ".venv/.complete", root=root, PIP_CONFIG_FILE=str(config))
+    result = run("make", ".venv/.complete", root=root, UV="", PIP_CONFIG_FILE=str(config))
     assert "error: .venv is not whole: " in result.stderr
     assert not (root / ".venv/.complete").exists()
 
@@ -449,3 +495,25 @@ def test_readme_links_lead_somewhere():
         path = target[0] or target[1]
         if "://" not in path:
             assert (ROOT / path).exists(), path
+
+
+def test_what_cites_the_project_agrees_with_what_installs_it():
+    cff, zenodo = (
+        yaml.safe_load((ROOT / "CITATION.cff").read_text()),
+        json.loads((ROOT / ".zenodo.json").read_text()),
+    )
+    assert cff["version"] == zenodo["version"] == PROJECT["version"] == bnlib.__version__
+    assert cff["license"] == zenodo["license"] == PROJECT["license"]
+    assert cff["authors"] == zenodo["creators"] == PROJECT["authors"]
+    assert cff["title"] == zenodo["title"]
+
+
+def test_workflows_test_every_python_that_is_promised_and_run_goals_that_there_are():
+    workflows = {path.stem: yaml.safe_load(path.read_text()) for path in (ROOT / ".github/workflows").glob("*.yml")}
+    pythons = workflows["tests"]["jobs"]["tests"]["strategy"]["matrix"]["python"]
+    assert pythons[0] == PROJECT["requires-python"].removeprefix(">=")
+    assert len(pythons) == 4
+    steps = [step.get("run", "") for flow in workflows.values() for job in flow["jobs"].values() for step in job["steps"]]
+    goals = {goal for step in steps for goal in re.findall(r"^make ([a-z-]+)$", step)}
+    assert goals == {"lint", "test", "test-long"}
+    assert all(f"make {goal} " in helped() for goal in goals)

@@ -20,9 +20,10 @@ from bnlib.experiment.config import LEVELS, RunConfig
 from bnlib.page.words import plural
 from bnlib.runs import environment, store
 from bnlib.system import paths
-from bnlib.training import data, hardware, models, plain_loop
+from bnlib.training import data, hardware, models
 from bnlib.training.data import Data, Split
 from bnlib.training.loop import fit
+from bnlib.training.loops import plain
 
 REPEATS = 5
 STEPS = 60  # batches of each arm and loop in each repeat, after a warm-up
@@ -60,8 +61,8 @@ def measure(configs: Sequence[RunConfig], images: MNIST, workers: int, repeats: 
 
 
 def _plain(config: RunConfig, images: MNIST) -> float:
-    batches = plain_loop.loader(images, config.batch_size)
-    losses = plain_loop.losses(plain_loop.network(config), batches, config.learning_rate, WARM_UP + STEPS)
+    batches = plain.loader(images, config.batch_size)
+    losses = plain.losses(plain.network(config), batches, config.learning_rate, WARM_UP + STEPS)
     for _ in range(WARM_UP):
         next(losses)
     began = time.perf_counter()
@@ -136,12 +137,13 @@ def benchmark() -> Benchmark:
     asked, workers, repeats = settings.read(), settings.worker_count(), settings.count("REPEATS", REPEATS)
     with tempfile.TemporaryDirectory(prefix="bnlib-") as folder:
         try:
-            images, what = plain_loop.images(paths.data()), "MNIST"
+            images, what = plain.images(paths.data()), "MNIST"
         except (RuntimeError, ValueError):
             _random_images(Path(folder))
-            images, what = plain_loop.images(Path(folder)), "random, of MNIST's shape"
+            images, what = plain.images(Path(folder)), "random, of MNIST's shape"
         shared = {"dataset": "mnist", "learning_rate": 0.001, "seed": 0, "batch_size": BATCH_SIZE, "epochs": 2}
-        shared |= {"precision": asked.precision, "device": environment.device(asked.device)}
+        environment.need(device := environment.device(asked.device))
+        shared |= {"precision": asked.precision, "device": device}
         configs = [RunConfig(**shared, norm=norm) for norm in asked.arms]
         if warning := environment.warning(configs[0].device, asked.precision):
             print(f"WARNING: {warning}", file=sys.stderr)

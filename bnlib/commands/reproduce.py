@@ -38,7 +38,12 @@ def reproduce() -> bool:
     runs, refused = records.taken(kept)
     for name, problem in refused.items():
         raise UserError(f"{report / 'data'}: run {name} {problem}; `make report` makes it anew")
-    asked = studies.joined(studies.studies(settings, dataset, environment.device(settings.device)))
+    device = environment.device(settings.device)
+    try:
+        environment.need(device)
+    except environment.NoDevice as absent:
+        device = environment.instead(absent, "All runs are done")
+    asked = studies.joined(studies.studies(settings, dataset, device))
     count = len({str(config.changed) for study in asked for config in study.configs})
     print(f"Doing {plural(count, 'run')} of {files.shown(report)} anew; {files.shown(place)} will have them", flush=True)
     anew = _anew(asked, dataset)
@@ -53,7 +58,7 @@ def reproduce() -> bool:
         "runs": compared_runs(runs, [run for study in asked for run in anew[study.name]]),
         "contrasts": [row for name, its in by_name.items() if name in old for row in compared_contrasts(old[name], its)],
         "claims": compared_claims(old, by_name),
-        "machines": {name: (_kinds(runs, name), environment.machine(settings.device)[name]) for name in COMPARED},
+        "machines": {name: (_kinds(runs, name), environment.machine(device)[name]) for name in COMPARED},
         "seeds": {_titled(name): (old[name].study.seeds, its.study.seeds) for name, its in by_name.items() if name in old},
     }
     said["agreeing"] = sum(claim["kept"] == claim["anew"] for claim in said["claims"])

@@ -169,10 +169,8 @@ def done_anew(runs: Sequence[Run], data: Data) -> pd.DataFrame:
 
 def _here(run: Run) -> RunConfig:
     """The configuration of a run on its device or, where this machine has none, on the one that it has."""
-    try:
-        device = environment.device(run.config.device)
-    except UserError:
-        device = environment.device("auto")
+    here = environment.devices()
+    device = run.config.device if run.config.device in here else here[0]
     # The epochs of a chain are those at each rate, which its configuration has.
     update = {"device": device} | ({} if run.config.later_rates else {"epochs": len(run.epochs)})
     return run.config.model_copy(update=update)

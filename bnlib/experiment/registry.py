@@ -3,17 +3,18 @@
 import re
 import sys
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from bnlib import UserError
 from bnlib.experiment.config import LEVELS, RunConfig
 from bnlib.system.code.live import defined_by_user, fingerprint
 
 ALL: dict[str, "Registry"] = {}  # by factor; filled as `training` is imported
+Code = TypeVar("Code", bound=Callable[..., Any])
 NAME = r"[\w@.+-]+"  # of a level: it stands in tables and in file names
 
 
-class Registry(dict):
+class Registry(dict[str, Any]):
     """The code of each level of a factor, by the level's name.
 
     Args:
@@ -23,13 +24,14 @@ class Registry(dict):
 
     def __init__(self, factor: str, built_in: Mapping[str, Any]):
         super().__init__(built_in)
-        self.factor, self.own = factor, set()
+        self.factor: str = factor
+        self.own: set[str] = set()
         ALL[factor] = self
 
-    def __reduce__(self) -> tuple:
+    def __reduce__(self) -> tuple[Any, ...]:
         return ALL.__getitem__, (self.factor,)  # another process has its own
 
-    def register(self, name: str, label: str = "") -> Callable[[Callable], Callable]:
+    def register(self, name: str, label: str = "") -> Callable[[Code], Code]:
         """A decorator that adds code under `name`, or replaces what was added before; pages call it `label`.
 
         Raises:
@@ -40,7 +42,7 @@ class Registry(dict):
         if name in self and name not in self.own:
             raise ValueError(f"{self.factor} {name!r} is the package's own; take another name")
 
-        def add(code: Callable) -> Callable:
+        def add(code: Code) -> Code:
             self[name] = code
             self.own.add(name)
             LEVELS[self.factor][name] = label or name
@@ -95,7 +97,8 @@ def packed(config: RunConfig) -> bytes | None:
             cloudpickle.dumps(code)
         except Exception as error:  # what cannot be pickled can fail in any way
             raise UserError(f"{name!r} cannot be sent to the processes that train: {error}") from None
-    return cloudpickle.dumps(own)
+    sent: bytes = cloudpickle.dumps(own)
+    return sent
 
 
 def unpack(packed: bytes | None) -> None:

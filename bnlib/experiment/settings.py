@@ -116,7 +116,7 @@ def first_reason(error: ValidationError) -> tuple[str, str, Any]:
     return str(first["loc"][0]) if first["loc"] else "", reason[:1].lower() + reason[1:], first["input"]
 
 
-def _items(value: object) -> list:
+def _items(value: object) -> list[Any]:
     if isinstance(value, str):
         return value.replace(",", " ").split()
     return list(value) if isinstance(value, list | tuple) else [value]
@@ -160,13 +160,13 @@ def read(variables: Mapping[str, str] = os.environ, standing: Mapping[str, objec
         raise UserError(" ".join(f'{name.upper()}="{(standing | given)[name]}": {reason}'.split())) from None  # in one line
 
 
-def worker_count() -> int:
-    """Worker processes to use: the variable `WORKERS`, else one for each core this process may use.
+def worker_count(device: str = "cpu") -> int:
+    """Worker processes to use: the variable `WORKERS`, else one for each core this process may use, or one for a GPU.
 
     Raises:
         UserError: the variable is not a whole number from 1 on.
     """
-    return count("WORKERS", joblib.cpu_count())
+    return count("WORKERS", 1 if device == "cuda" else joblib.cpu_count())
 
 
 def count(variable: str, default: int) -> int:

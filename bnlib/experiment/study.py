@@ -75,8 +75,8 @@ class Study(BaseModel):
         for factor, level in self.reference.items():
             if level not in self.factors.get(factor, ()):
                 raise ValueError(f"reference: {level!r} is no level of {factor}")
-        for levels in self.combined:
-            for factor, level in levels.items():
+        for its in self.combined:
+            for factor, level in its.items():
                 if factor not in self.reference or level not in self.factors[factor]:
                     raise ValueError(f"combined: {level!r} is no level of {factor}")
         if len(self.arms) > MOST_ARMS:
@@ -96,7 +96,7 @@ class Study(BaseModel):
         if self.combined:
             return self._combined
         factors = [factor for factor in self.factors if factor in self.reference]
-        combined = [dict(zip(factors, levels, strict=True)) for levels in itertools.product(*map(self.factors.get, factors))]
+        combined = self._product(factors)
         combined.sort(key=lambda levels: levels != self.reference)
         return tuple(Arm(", ".join(map(str, levels.values())), _label(levels, combined), levels) for levels in combined)
 
@@ -114,20 +114,23 @@ class Study(BaseModel):
     @property
     def cells(self) -> tuple[dict[str, Level], ...]:
         """Each setting of the factors that make no arms; the learning rate is named where it is held, too, of a chain each."""
-        rates = (self.held["learning_rate"], *self.held.get("later_rates", ())) if "learning_rate" in self.held else ()
+        held: dict[str, Any] = self.held
+        rates = (held["learning_rate"], *held.get("later_rates", ())) if "learning_rate" in held else ()
         return tuple(cell | {"learning_rate": rate} for cell in self._settings for rate in rates) or self._settings
 
     @property
     def _settings(self) -> tuple[dict[str, Level], ...]:
-        factors = [factor for factor in self.factors if factor not in self.reference]
-        return tuple(dict(zip(factors, levels, strict=True)) for levels in itertools.product(*map(self.factors.get, factors)))
+        return tuple(self._product([factor for factor in self.factors if factor not in self.reference]))
+
+    def _product(self, factors: Sequence[str]) -> list[dict[str, Level]]:
+        return [dict(zip(factors, levels, strict=True)) for levels in itertools.product(*(self.factors[f] for f in factors))]
 
     @property
     def configs(self) -> list[RunConfig]:
         """All runs, pair by pair: in each cell, for each seed, every arm."""
-        shared = {"epochs": self.epochs, "probed": bool(self.probes)} | self.held
+        shared: dict[str, Any] = {"epochs": self.epochs, "probed": bool(self.probes)} | self.held
         return [
-            RunConfig(**shared | cell | arm.levels, seed=seed)
+            RunConfig(**shared | cell | dict(arm.levels), seed=seed)
             for cell in self._settings
             for seed in range(self.seeds)
             for arm in self.arms
@@ -136,7 +139,7 @@ class Study(BaseModel):
     @property
     def rates(self) -> tuple[float, ...]:
         """The learning rates at which the arms are compared, ascending."""
-        return tuple(sorted(self.factors.get("learning_rate", ())))
+        return tuple(sorted(map(float, self.factors.get("learning_rate", ()))))
 
     @property
     def family(self) -> int:
@@ -225,4 +228,4 @@ def _label(levels: Mapping[str, Level], arms: Sequence[Mapping[str, Level]]) -> 
 
 
 def _name(factor: str, level: Level) -> str:
-    return LEVELS.get(factor, {}).get(level, f"{factor.replace('_', ' ')} {_written(level)}")
+    return LEVELS.get(factor, {}).get(str(level), f"{factor.replace('_', ' ')} {_written(level)}")

@@ -9,10 +9,12 @@ import importlib.util
 import os
 import platform
 import re
+import sys
 from pathlib import Path
+from typing import get_args
 
 from bnlib import UserError
-from bnlib.experiment.config import THREADS
+from bnlib.experiment.config import THREADS, Device
 
 PACKAGES = ("torch", "torchvision", "numpy", "scipy", "pandas", "scikit-learn", "matplotlib", "papermill", "nbconvert")
 
@@ -53,23 +55,56 @@ def machine(device: str = "cpu") -> dict[str, str]:
     }
 
 
+class NoDevice(UserError):
+    """Something is to be trained on a device that this machine has not."""
+
+
 def device(asked: str) -> str:
-    """The device that `auto` stands for here, or the one asked for.
+    """The device that `auto` stands for here, or the one asked for, which need not be here: runs that are made need none.
 
     Raises:
-        UserError: this machine has no such device.
+        UserError: there is no device of that name.
     """
-    if asked == "cpu" or (asked == "auto" and platform.system() == "Linux" and not any(Path(node).exists() for node in GPUS)):
-        return "cpu"  # most often so, and told without torch
+    if asked not in ("auto", *get_args(Device)):
+        raise UserError(f"device={asked!r}: not to be had here; this machine has: auto, {', '.join(devices())}")
+    return devices()[0] if asked == "auto" else asked
+
+
+def need(device: str) -> None:
+    """Has a device here.
+
+    Raises:
+        NoDevice: there is none.
+    """
+    if device != "cpu" and device not in devices():
+        raise NoDevice(f"device={device!r}: not to be had here; this machine has: auto, {', '.join(devices())}")
+
+
+def instead(absent: NoDevice, what: str) -> str:
+    """The device that does `what` in place of one that the standing report had, which is said; of none that `DEVICE` names.
+
+    Raises:
+        NoDevice: `absent`, where `DEVICE` is set.
+    """
+    if "DEVICE" in os.environ:
+        raise absent
+    print(f"WARNING: {absent}. {what} on {devices()[0]} instead, trained anew; DEVICE={devices()[0]} says so", file=sys.stderr)
+    return devices()[0]
+
+
+def has_gpu_driver() -> bool:
+    """Whether there may be a device besides the CPU; told without torch."""
+    return platform.system() != "Linux" or any(Path(node).exists() for node in GPUS)
+
+
+def devices() -> list[str]:
+    """The devices of this machine, the one first that `auto` stands for."""
+    if not has_gpu_driver():
+        return ["cpu"]  # most often so, and told without torch
     import torch
 
     have = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
-    if asked == "auto":
-        return next(name for name, here in have.items() if here)
-    if not have.get(asked, False):
-        here = ", ".join(name for name, present in have.items() if present)
-        raise UserError(f"device={asked!r}: not to be had here; this machine has: auto, {here}")
-    return asked
+    return [name for name, here in have.items() if here]
 
 
 def warning(device: str, precision: str) -> str:

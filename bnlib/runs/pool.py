@@ -1,21 +1,24 @@
 """The runs of a study: taken from the report's records or from the store where they were done before, else done now."""
 
+import contextlib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from bnlib import UserError
 from bnlib.experiment import records
 from bnlib.experiment.config import RunConfig, full_name
 from bnlib.experiment.records import Records, Run
+from bnlib.experiment.settings import worker_count
 from bnlib.experiment.study import Study
-from bnlib.runs import progress, provenance
+from bnlib.runs import cluster, environment, progress, provenance
 from bnlib.system import paths
 
 # No torch here: where there is nothing to train, nobody should wait the seconds that it takes to import. What needs it, brings
 # it along.
 if TYPE_CHECKING:
+    from joblib.externals.loky import ProcessPoolExecutor
     from torch import nn
 
     from bnlib.runs.store import Recipe
@@ -90,9 +93,39 @@ def run_all(configs: Sequence[RunConfig], data: "Data", workers: int | None = No
         anew: takes nothing from the report's records: where weights are wanted, or runs to compare with it.
 
     Raises:
+        NoDevice: something is to be trained on a device that this machine has not.
         UserError: training code was replaced in this process; the images are missing and something is to be trained; a batch
             size leaves one image over, which batch norm cannot take; a worker was killed, or the store cannot be written.
     """
+    with _started(configs, workers) as started:
+        return _run_all(configs, data, workers, anew, started)
+
+
+@contextlib.contextmanager
+def _started(configs: Sequence[RunConfig], workers: int | None) -> "Iterator[ProcessPoolExecutor | None]":
+    """A process that makes ready to train on a GPU while this one finds out what there is to train: both take seconds."""
+    if cluster.address() or not environment.has_gpu_driver() or not all(config.device == "cuda" for config in configs):
+        yield None
+        return
+    from joblib.externals.loky import ProcessPoolExecutor
+
+    executor = ProcessPoolExecutor(workers or worker_count("cuda"))
+    executor.submit(_make_ready, configs[0].dataset, os.getpid())
+    try:
+        yield executor
+    finally:
+        executor.shutdown(wait=True, kill_workers=True)
+
+
+def _make_ready(dataset: str, parent: int) -> None:
+    from bnlib.runs import workers
+
+    workers.make_ready(dataset, parent)
+
+
+def _run_all(
+    configs: Sequence[RunConfig], data: "Data", workers: int | None, anew: bool, started: "ProcessPoolExecutor | None"
+) -> list[Run]:
     from bnlib.runs import store
     from bnlib.runs import workers as processes
 
@@ -102,7 +135,8 @@ def run_all(configs: Sequence[RunConfig], data: "Data", workers: int | None = No
         if recipe.entry not in longest or recipe.config.epochs > longest[recipe.entry].config.epochs:
             longest[recipe.entry] = recipe
     runs = {} if anew else _given(longest, data.name)
-    runs |= _done([recipe for entry, recipe in longest.items() if entry not in runs], data, workers, given=len(runs))
+    missing = [recipe for entry, recipe in longest.items() if entry not in runs]
+    runs |= _done(missing, data, workers, started, given=len(runs))
     return [runs[recipe.entry].first(recipe.config) for recipe in recipes]
 
 
@@ -141,7 +175,9 @@ def _say_refused(refused: dict[str, str], folder) -> None:
         print(f"WARNING: {line}", file=sys.stderr)
 
 
-def _done(recipes: "list[Recipe]", data: "Data", workers: int | None, given: int) -> dict[str, Run]:
+def _done(
+    recipes: "list[Recipe]", data: "Data", workers: int | None, started: "ProcessPoolExecutor | None", given: int
+) -> dict[str, Run]:
     """Runs from the store, gone on with where they are not finished, by entry."""
     from bnlib.runs import workers as processes
 
@@ -156,14 +192,14 @@ def _done(recipes: "list[Recipe]", data: "Data", workers: int | None, given: int
                 runs |= stored
             missing = [recipe for recipe in part if not runs[recipe.entry].is_finished(recipe.config.all_epochs)]
             if missing:
-                _check_data([recipe.config for recipe in missing], data)
+                _check([recipe.config for recipe in missing], data)
             # The longest first, so that none is left over for one worker while the others wait (Graham, SIAM J. Appl. Math.
             # 17, 1969); an epoch with a norm takes longer.
             missing.sort(
                 key=lambda r: (r.config.all_epochs - len(runs[r.entry].epochs), r.config.probed, r.config.norm != "none"),
                 reverse=True,
             )
-            for recipe, done, trained in processes.done(missing, log, workers):
+            for recipe, done, trained in processes.done(missing, log, workers, started):
                 progress.append(log, {"trained": trained})
                 runs[recipe.entry] = _of(recipe, done)
     return {recipe.entry: runs[recipe.entry].first(recipe.config) for recipe in recipes}
@@ -181,7 +217,10 @@ def _of(recipe: "Recipe", checkpoint: "Checkpoint | None") -> Run:
     return Run(recipe.config, epochs, recipe.made_by, probes=recipe.probes, looks=looks)
 
 
-def _check_data(configs: Sequence[RunConfig], data: "Data") -> None:
+def _check(configs: Sequence[RunConfig], data: "Data") -> None:
+    if not cluster.address():
+        for device in {config.device for config in configs}:
+            environment.need(device)
     if not data.here:
         from bnlib.training.data import load
 

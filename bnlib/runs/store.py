@@ -18,9 +18,11 @@ from bnlib.system.code import source
 from bnlib.system.stamps import fingerprint
 from bnlib.training import loop, probes
 from bnlib.training.loop import Checkpoint
+from bnlib.training.loops import many
 
 DIGEST_BYTES = hashlib.sha256().digest_size  # an entry begins with the SHA-256 of the rest
-source.parts(loop.fit)  # reads the package's files now: one that is edited while runs go on is not the code that they run
+# Reads the package's files now: one that is edited while runs go on is not the code that they run.
+source.parts(loop.fit, many.fit)
 
 
 class AnotherRun(ValueError):
@@ -72,7 +74,7 @@ def recipes(configs: Iterable[RunConfig], data: str) -> list[Recipe]:
     """
     codes, machines, made = {}, {}, []
     for config in configs:
-        levels = tuple(getattr(config, factor) for factor in registry.ALL)
+        levels = many.suits(config), *(getattr(config, factor) for factor in registry.ALL)
         if levels not in codes:
             codes[levels] = code(config), registry.own_code(config)
         if config.device not in machines:
@@ -82,8 +84,8 @@ def recipes(configs: Iterable[RunConfig], data: str) -> list[Recipe]:
 
 
 def code(config: RunConfig) -> dict[str, str]:
-    """The source of what a run uses of the package: the loop, its network, its own norm and its own optimizer."""
-    return source.parts(loop.fit, *registry.used(config))
+    """The source of what a run uses of the package: its loop, its network, its own norm and its own optimizer."""
+    return source.parts(many.fit if many.suits(config) else loop.fit, *registry.used(config))
 
 
 def probes_code() -> str:
@@ -123,9 +125,7 @@ def unpacked(entry: bytes, name: str) -> Checkpoint:
 
     Raises:
         AnotherRun: the entry is not of the run `name`.
-        ValueError: it is damaged, or has no epochs. Whatever `torch.load` raises, where it
-        is
-            whole but none of ours.
+        ValueError: it is damaged, or has no epochs. Whatever `torch.load` raises, where it is whole but none of ours.
     """
     digest, content = entry[:DIGEST_BYTES], entry[DIGEST_BYTES:]
     if digest != hashlib.sha256(content).digest():

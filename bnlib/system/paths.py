@@ -1,6 +1,7 @@
 """Where things lie. A place never changes a result, so places are environment variables and not notebook parameters.
 
-A relative path counts from the project's folder, wherever a notebook or a command is run.
+A relative path counts from the project's folder, wherever a notebook or a command is run. That is the checkout or, where the
+package was installed from a wheel, which has the notebooks inside, the folder in which the first command was run.
 """
 
 import contextlib
@@ -9,8 +10,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 RECORDS = "BNLIB_RECORDS"
-ROOT = Path(__file__).resolve().parents[2]
-NOTEBOOKS = ROOT / "notebooks"
+PACKAGE = Path(__file__).resolve().parents[1]
+INSTALLED = (PACKAGE / "notebooks").is_dir()  # from a wheel: a checkout has them beside the package
+# Processes that a command starts elsewhere are told in this way.
+ROOT = Path(os.environ.setdefault("BNLIB_HOME", str(Path.cwd()))) if INSTALLED else PACKAGE.parent
+NOTEBOOKS = (PACKAGE if INSTALLED else ROOT) / "notebooks"
+LOCKS = [path for path in (ROOT / "requirements.lock",) if path.exists() and not INSTALLED]
 
 
 def _place(variable: str, default: Path) -> Path:

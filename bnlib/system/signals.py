@@ -1,7 +1,10 @@
 """Signals that end a command, and everything it started with it."""
 
 import contextlib
+import os
 import signal
+import threading
+import time
 from collections.abc import Iterator
 
 import psutil
@@ -28,3 +31,15 @@ def terminable() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def end_with(parent: int) -> None:
+    """Ends this process within a second of its parent, which may be killed with no chance to say so."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(1)
+
+    if not any(thread.name == "end-with-parent" for thread in threading.enumerate()):
+        threading.Thread(target=watch, name="end-with-parent", daemon=True).start()

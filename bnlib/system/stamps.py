@@ -7,21 +7,22 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from bnlib.system import files
 
 
-def fingerprint(inputs: Mapping | Sequence) -> str:
+def fingerprint(inputs: Mapping[str, Any] | Sequence[Any]) -> str:
     """SHA-256 of anything that JSON can hold."""
     return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
 
 
-def is_fresh(stamp: Path, inputs: Mapping) -> bool:
+def is_fresh(stamp: Path, inputs: Mapping[str, Any]) -> bool:
     """Whether the step was finished with these inputs, and every file that it wrote is still as it left it."""
     return bool(outputs(stamp, inputs))
 
 
-def outputs(stamp: Path, inputs: Mapping) -> list[Path]:
+def outputs(stamp: Path, inputs: Mapping[str, Any]) -> list[Path]:
     """What a step that was finished with these inputs wrote; nothing where it was not, or where any of it has changed."""
     try:
         said = json.loads(stamp.read_text(encoding="utf-8"))
@@ -32,7 +33,7 @@ def outputs(stamp: Path, inputs: Mapping) -> list[Path]:
         return []
 
 
-def write(stamp: Path, inputs: Mapping, outputs: Iterable[Path]) -> None:
+def write(stamp: Path, inputs: Mapping[str, Any], outputs: Iterable[Path]) -> None:
     """Says that the step is finished; call it last."""
     sums = {str(path): files.sha256(path) for path in outputs}
     files.write(stamp, json.dumps({"inputs": fingerprint(inputs), "outputs": sums}, indent=1))

@@ -196,6 +196,7 @@ def test_path_of_the_checkout_and_of_the_cache_are_no_templates(name, forks, wri
     (place / "bnlib").symlink_to(paths.ROOT / "bnlib")
     monkeypatch.setattr(warm, "FORKS", forks == "forked")
     monkeypatch.setattr(paths, "ROOT", place)
+    monkeypatch.setattr(paths, "PACKAGE", place / "bnlib")
     for variable in ("BNLIB_CACHE", "TMPDIR"):
         monkeypatch.setenv(variable, str(place))
     monkeypatch.delenv("PYTHONPATH", raising=False)

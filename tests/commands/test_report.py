@@ -430,7 +430,7 @@ EDITED = {  # the steps that an edited file has done again
     "bnlib/commands/report/__main__.py": [],
     "bnlib/commands/verify.py": [],
     "bnlib/commands/adopt.py": [],
-    "bnlib/training/plain_loop.py": [],
+    "bnlib/training/loops/plain.py": [],
 }
 
 

@@ -37,7 +37,7 @@ class Inline:
 def small(tiny_data, monkeypatch):
     """Data called digits, of 250 images, that are trained on in this process: spares the seconds that processes take."""
     monkeypatch.setattr(workers, "ProcessPoolExecutor", Inline)
-    monkeypatch.setattr(workers, "_end_with", lambda parent: None)
+    monkeypatch.setattr(workers, "end_with", lambda parent: None)
     monkeypatch.setattr(workers, "load_once", lambda name: dataclasses.replace(tiny_data, name=name))
     return tiny_data
 

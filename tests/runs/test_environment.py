@@ -135,8 +135,26 @@ def test_device_that_is_not_here_is_refused(has):
     has(driver=True)
     assert environment.device("auto") == "cpu"
     for asked in ("cuda", "mps"):
-        with pytest.raises(UserError, match=f"device='{asked}': not to be had here; this machine has: auto, cpu"):
-            environment.device(asked)
+        assert environment.device(asked) == asked  # runs of it that are made may be taken
+        with pytest.raises(environment.NoDevice, match=f"device='{asked}': not to be had here; this machine has: auto, cpu"):
+            environment.need(asked)
+
+
+def test_device_of_no_such_name_is_refused(has):
+    has(driver=False)
+    with pytest.raises(UserError, match="device='gpu': not to be had here; this machine has: auto, cpu"):
+        environment.device("gpu")
+
+
+def test_device_that_is_not_here_is_replaced_loudly_unless_it_was_asked_for(has, monkeypatch, capsys):
+    has(driver=True)
+    absent = environment.NoDevice("no such thing")
+    monkeypatch.delenv("DEVICE", raising=False)
+    assert environment.instead(absent, "All is made") == "cpu"
+    assert capsys.readouterr().err.startswith("WARNING: no such thing. All is made on cpu instead")
+    monkeypatch.setenv("DEVICE", "cuda")
+    with pytest.raises(environment.NoDevice, match="no such thing"):
+        environment.instead(absent, "All is made")
 
 
 def test_auto_takes_the_accelerator(has):
@@ -156,8 +174,12 @@ def test_device_is_told_without_torch_where_there_is_no_driver_of_a_gpu(has, mon
     monkeypatch.setattr(environment.platform, "system", lambda: "Linux")
     monkeypatch.setitem(sys.modules, "torch", None)  # importing it fails
     assert environment.device("auto") == environment.device("cpu") == "cpu"
+    environment.need("cpu")
+    with pytest.raises(environment.NoDevice):
+        environment.need("cuda")
+    has(driver=True)
     with pytest.raises(ImportError):
-        environment.device("cuda")
+        environment.need("cuda")
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 
 from bnlib import UserError
 from bnlib.experiment import records, studies
-from bnlib.runs import pool, store
+from bnlib.runs import environment, pool, store
 from bnlib.runs.pool import run_all, run_studies
 from bnlib.system import download
 from bnlib.training import data as datasets
@@ -207,6 +207,34 @@ def test_where_something_is_missing_the_images_are_and_nothing_is_trained(commit
 def test_without_records_and_images_it_is_said_what_is_missing(away):
     with pytest.raises(UserError, match="is missing and could not be downloaded"):
         run_all(configs(dataset="mnist"), away)
+
+
+# A device that is not here
+
+
+@pytest.fixture
+def of_a_gpu(small, monkeypatch, tmp_path, done):
+    """The report's records of runs on a GPU, which is not here."""
+    monkeypatch.setattr(environment, "GPUS", ())
+    monkeypatch.setattr(environment.platform, "system", lambda: "Linux")
+    made = []
+    for run, recipe in zip(done, store.recipes(configs(epochs=2, device="cuda"), small.fingerprint), strict=True):
+        made.append(run._replace(config=recipe.config, made_by=recipe.made_by | {"accelerator": "a GPU"}))
+    report(made)
+    return made
+
+
+def test_where_the_records_have_everything_no_device_is_needed(of_a_gpu, small, trained):
+    trained()
+    assert measured(run_all(configs(epochs=2, device="cuda"), small)) == measured(of_a_gpu)
+    assert trained() == []
+
+
+def test_where_something_is_missing_the_device_is_and_nothing_is_trained(of_a_gpu, small, trained):
+    trained()
+    with pytest.raises(environment.NoDevice, match="device='cuda': not to be had here; this machine has: auto, cpu"):
+        run_all(configs(epochs=2, seeds=3, device="cuda"), small)
+    assert trained() == []
 
 
 # Runs that are probed

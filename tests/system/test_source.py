@@ -43,7 +43,7 @@ HARMLESS = {  # path below the package, what stands there, what is put in its pl
     "another factor": (CONFIG, '    precision: Precision = "fp32"', '    depth: int = 2\n    precision: Precision = "fp32"'),
     "another label": (CONFIG, '"batch": "batch norm"', '"batch": "batch normalisation"'),
     "another outcome": (OUTCOMES, "MEASURED = {", 'MEASURED = {\n    "x": Outcome("x", "epochs", "", True, _gap),'),
-    "the plain loop": ("training/plain_loop.py", "correct = 0", "correct = 1"),
+    "the plain loop": ("training/loops/plain.py", "correct = 0", "correct = 1"),
     "a moved module": ("training/hardware.py", None, "training/machine.py"),
 }
 HARMFUL = {

@@ -9,8 +9,9 @@ import torch
 from torch import nn
 
 from bnlib.experiment.config import RunConfig
-from bnlib.training import data, hardware, loop, models, plain_loop
+from bnlib.training import data, hardware, loop, models
 from bnlib.training.data import Data, Split
+from bnlib.training.loops import plain
 
 NORMS = ["none", "batch", "group"]
 
@@ -71,7 +72,7 @@ def fitted(digits: Data, norm: str, learning_rate: float, monkeypatch, look=lamb
 
 
 def test_original_network_has_relu_before_pooling():
-    names = [name for name, _ in plain_loop.network(config("batch")).named_children()]
+    names = [name for name, _ in plain.network(config("batch")).named_children()]
     assert names[:8] == ["conv1", "norm1", "relu1", "pool1", "conv2", "norm2", "relu2", "pool2"]
 
 
@@ -79,7 +80,7 @@ def test_original_network_has_relu_before_pooling():
 def test_pooling_before_relu_changes_no_bit(norm, digits, train):
     batches = [(train.images[index], train.labels[index]) for index in fifty(digits)[:15]]
     ours, originals = (
-        list(plain_loop.losses(m, batches, 0.001, 15)) for m in (models.build(config(norm)), plain_loop.network(config(norm)))
+        list(plain.losses(m, batches, 0.001, 15)) for m in (models.build(config(norm)), plain.network(config(norm)))
     )
     assert len(ours) == 15
     assert ours == originals
@@ -87,7 +88,7 @@ def test_pooling_before_relu_changes_no_bit(norm, digits, train):
 
 @pytest.mark.parametrize("norm", ["none", "batch"])
 def test_fifty_steps_each_give_the_loss_of_the_plain_network(norm, digits, train, monkeypatch):
-    expected, original = [], plain_loop.network(config(norm))
+    expected, original = [], plain.network(config(norm))
 
     def look(model, batch):
         original.load_state_dict(model.state_dict())
@@ -106,8 +107,8 @@ def test_fifty_steps_with_batch_norm_are_those_of_the_plain_loop_in_double_preci
     splits = (Split(split.images.astype(np.float64), split.labels) for split in (digits.train, digits.test))
     double = Data("digits", *splits, "")
     batches = [(train.images[index].double(), train.labels[index]) for index in fifty(digits)]
-    original = nn.Sequential(plain_loop.network(config("batch")).double(), Single())
-    expected = list(plain_loop.losses(original, batches, 0.001, 50))
+    original = nn.Sequential(plain.network(config("batch")).double(), Single())
+    expected = list(plain.losses(original, batches, 0.001, 50))
     real = models.build
     monkeypatch.setattr(loop.models, "build", lambda *arguments: real(*arguments).double())
     seen = fitted(double, "batch", 0.001, monkeypatch)
@@ -119,7 +120,7 @@ def test_fifty_steps_with_batch_norm_are_those_of_the_plain_loop_in_double_preci
 def test_fifty_steps_are_those_of_the_plain_loop(norm, learning_rate, digits, train, monkeypatch):
     # With batch norm at a rate so small that rounding errors have no time to grow: see the test before.
     batches = [(train.images[index], train.labels[index]) for index in fifty(digits)]
-    expected = list(plain_loop.losses(plain_loop.network(config(norm)), batches, learning_rate, 50))
+    expected = list(plain.losses(plain.network(config(norm)), batches, learning_rate, 50))
     seen = fitted(digits, norm, learning_rate, monkeypatch)
     assert seen[-1] < 0.96 * seen[0]
     assert seen == pytest.approx(expected, rel=1e-5)
@@ -129,7 +130,7 @@ def test_transformed_images_are_those_of_fit(tmp_path):
     from bnlib.commands import bench
 
     bench._random_images(tmp_path)
-    dataset = plain_loop.images(tmp_path)
+    dataset = plain.images(tmp_path)
     head = bench._head(dataset, 5)
     for i in range(5):
         image, label = dataset[i]
@@ -139,7 +140,7 @@ def test_transformed_images_are_those_of_fit(tmp_path):
 
 def test_loader_shuffles_all_images_in_batches(tmp_path):
     dataset = torch.utils.data.TensorDataset(torch.arange(250).float(), torch.arange(250))
-    batches = [y for _, y in plain_loop.loader(dataset, 100)]
+    batches = [y for _, y in plain.loader(dataset, 100)]
     assert [len(y) for y in batches] == [100, 100, 50]
     assert torch.cat(batches).tolist() != list(range(250))
     assert sorted(torch.cat(batches).tolist()) == list(range(250))
@@ -150,7 +151,7 @@ def test_losses_are_those_of_the_weights_before_each_step():
     nn.init.zeros_(model[1].weight)
     nn.init.zeros_(model[1].bias)
     batches = [(torch.ones(3, 2, 2), torch.zeros(3, dtype=torch.int64))] * 3
-    first, second = plain_loop.losses(model, batches, 0.1, 2)
+    first, second = plain.losses(model, batches, 0.1, 2)
     assert first == pytest.approx(math.log(10))
     # Adam's first step is the learning rate in the direction of the sign: every weight and bias moves by 0.1.
     right, wrong = 0.5, -0.5

@@ -129,7 +129,7 @@ class Warm:
 
 
 def _command(task: str) -> list[str]:
-    return [sys.executable, "-c", BOOT, str(paths.ROOT), task]
+    return [sys.executable, "-c", BOOT, str(paths.PACKAGE.parent), task]
 
 
 def _as_utf8(text: str) -> str:

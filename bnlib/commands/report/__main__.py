@@ -4,12 +4,16 @@ import os
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from filelock import Timeout
 
 from bnlib import UserError, commands
 from bnlib.runs import environment
 from bnlib.system import files, litter, paths, stamps
+
+if TYPE_CHECKING:
+    from bnlib.commands.report.steps import Report
 
 # Nothing more yet: a report is up to date most often, and that is said without the second that tables take to import.
 VARIABLES = (
@@ -20,13 +24,13 @@ VARIABLES = (
 
 def told() -> dict:
     """All that a report hangs on, as far as can be told at once; of data their files' sizes and times."""
-    folders = [paths.ROOT / "bnlib", paths.NOTEBOOKS]
+    folders = [paths.PACKAGE, paths.NOTEBOOKS]
     sources = [path for folder in folders for path in files.visible(folder, "*") if "__pycache__" not in path.parts]
     kept = [path for path in (paths.benchmark(),) if path.is_file()]
     data = [path for path in sorted(paths.data().rglob("*")) if path.is_file()]
     return {
         "variables": {name: os.environ.get(name) for name in VARIABLES},
-        "sources": stamps.sources([*sources, paths.ROOT / "requirements.lock"], paths.ROOT),
+        "sources": stamps.sources({*sources, *paths.LOCKS}, paths.PACKAGE.parent),
         "kept": stamps.sources(kept, paths.benchmark().parent),
         "machine": environment.machine("auto"),
         "versions": environment.versions(),
@@ -51,14 +55,22 @@ def make() -> None:
         return
     from bnlib.commands.report import steps
 
-    report = steps.Report(*steps.asked())
-    for warning in report.warnings:
-        print(f"WARNING: {warning}", file=sys.stderr)
-    pages, anew = report.run(keep_time=commands.keeps())
+    settings, *where = steps.asked()
+    try:
+        report, pages, anew = _made(steps.Report(settings, *where))
+    except environment.NoDevice as absent:  # records of the report that stands here serve without; they lack some runs
+        device = environment.instead(absent, "The whole report is made")
+        report, pages, anew = _made(steps.Report(settings.model_copy(update={"device": device}), *where))
     if not report.fell_back:  # else a network that is there again is to be noticed
         stamps.write(last(), hangs_on, pages)
     seconds = time.monotonic() - began
     print(f"{files.shown(pages[0])} {f'was made in {seconds:.0f} s' if anew else 'is up to date: nothing to do'}")
+
+
+def _made(report: "Report") -> tuple["Report", list[Path], bool]:
+    for warning in report.warnings:
+        print(f"WARNING: {warning}", file=sys.stderr)
+    return report, *report.run(keep_time=commands.keeps())
 
 
 def main() -> int:

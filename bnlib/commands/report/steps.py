@@ -16,13 +16,14 @@ from bnlib.page.words import listing, plural
 from bnlib.runs import cluster, environment, pool, progress, provenance
 from bnlib.system import download, files, paths, stamps
 
-PACKAGE = Path(__file__).parents[2]
+PACKAGE = paths.PACKAGE
 RUNS = ("experiment", "training", "runs", "system")  # wings on which runs can hang; on no other
 # Modules on which nothing in an executed notebook hangs: a change of theirs runs none again.
 APART = (
     *(f"commands/{name}.py" for name in ("__init__", "adopt", "bench", "reproduce", "verify")),
     *(f"commands/report/{name}.py" for name in ("__main__", "compare", "pages", "recompute", "steps")),
-    *("page/html/", "runs/cluster.py", "runs/progress.py", "system/signals.py", "system/litter.py", "training/plain_loop.py"),
+    *("page/html/", "runs/cluster.py", "runs/progress.py", "system/signals.py", "system/litter.py"),
+    "training/loops/plain.py",
 )
 FELL_BACK = (
     "MNIST is neither in the data folder nor can it be downloaded. This report will be on the 1,797 digits of scikit-learn "
@@ -34,10 +35,12 @@ READING = ("report", "evidence")  # notebooks that read what all studies came to
 class Report:
     """One `make report`: what it was asked for, and where its steps leave their files."""
 
-    def __init__(self, settings: Settings, dataset: str, workers: str = ""):
-        self.workers, self.settings, self.dataset = workers, settings, dataset
+    def __init__(self, settings: Settings, dataset: str, cluster: str = ""):
+        self.settings, self.dataset = settings, dataset
         self.fell_back = settings.dataset == "auto" and dataset == "digits"
         device = environment.device(settings.device)
+        side_by_side = "side by side in groups, " if device == "cuda" else ""
+        self.workers = cluster or f"{side_by_side}{worker_count(device)} at once"
         self.warnings = list(filter(None, [FELL_BACK * self.fell_back, environment.warning(device, settings.precision)]))
         self.studies = studies.studies(settings, dataset, device)
         self.report = self.stands = paths.report(dataset)
@@ -54,7 +57,7 @@ class Report:
         self.common = self.training | {
             "code": code,
             "original": stamps.sources((PACKAGE / "analysis/original").glob("[!.]*.[ct][so]*"), PACKAGE),
-            "versions": environment.versions() | stamps.sources([paths.ROOT / "requirements.lock"], paths.ROOT),
+            "versions": environment.versions() | stamps.sources(paths.LOCKS, paths.ROOT),
             "fell_back": self.fell_back,
         }
 
@@ -211,12 +214,12 @@ class Report:
 
 
 def asked() -> tuple[Settings, str, str]:
-    """What the variables ask for, the rest as the report that stands there was asked for; on which data set; and with what.
+    """What the variables ask for, the rest as the report that stands there was asked for; on which data set; on what cluster.
 
     Raises:
         UserError: a variable is not what it should be, or data are to be had neither here nor elsewhere.
     """
-    settings, workers = read(), _workers()
+    settings, _, its = read(), worker_count(), _cluster()  # what is wrong is said before data are fetched, and not by a kernel
     try:
         dataset = download.choose(settings.dataset)
     except download.Unreachable:
@@ -225,7 +228,7 @@ def asked() -> tuple[Settings, str, str]:
             raise  # else its runs may do without the images
     with contextlib.suppress(OSError, ValueError, KeyError):  # none stands there, or none that can be read
         settings = read(standing=studies.asked(studies.load(paths.report(dataset) / "data")))
-    return settings, dataset, workers
+    return settings, dataset, its
 
 
 def sources() -> dict[str, str]:
@@ -233,12 +236,12 @@ def sources() -> dict[str, str]:
     return stamps.sources(files.visible(PACKAGE, "*.py"), PACKAGE)
 
 
-def _workers() -> str:
-    """How many runs at once, and where: a wrong WORKERS or SCHEDULER is said before data are fetched, and not by a kernel."""
-    if address := cluster.address():
-        with cluster.connected(address) as connection:
-            return f"{plural(connection.workers, 'worker')} at {address}"
-    return f"{worker_count()} at once"
+def _cluster() -> str:
+    """How many workers it has, and where it is; empty where there is none."""
+    if not (address := cluster.address()):
+        return ""
+    with cluster.connected(address) as connection:
+        return f"{plural(connection.workers, 'worker')} at {address}"
 
 
 def _store() -> str:

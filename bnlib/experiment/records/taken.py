@@ -51,8 +51,8 @@ def _run(said: pd.Series, rows: pd.DataFrame | None, timing: pd.DataFrame | None
         if row.learning_rate not in rates:
             raise ValueError("has rows at another learning rate")
         number = rates.index(row.learning_rate) * config.epochs + int(row.epoch)  # a ValueError where it is none
-        values = (np.nan if pd.isna(value) else float(value) for value in (getattr(row, name) for name in MEASURED))
-        epoch = Epoch(number, *values, float(seconds.get((row.learning_rate, int(row.epoch)), np.nan)))
+        values = {name: np.nan if pd.isna(getattr(row, name)) else float(getattr(row, name)) for name in MEASURED}
+        epoch = Epoch(number, **values, seconds=float(seconds.get((row.learning_rate, int(row.epoch)), np.nan)))
         if repr(measured(found.get(number, epoch))) != repr(measured(epoch)):
             raise ValueError(f"has two kinds of epoch {number}")
         found[number] = epoch

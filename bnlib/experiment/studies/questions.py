@@ -144,12 +144,12 @@ def controls(
 
     All of them in short runs; `LONGER` in whole runs and at many rates; and how many of many fail in their first epoch.
     """
-    norms = [{"norm": norm} for norm in ("batch", "group", "layer", "batch@1", "batch@2", "batch@3")]
+    norms: list[dict[str, Any]] = [{"norm": norm} for norm in ("batch", "group", "layer", "batch@1", "batch@2", "batch@3")]
     arms = [*norms, {"warmup": warmup}, {"activation": "leaky_relu"}]
     longer = [arm for arm in arms if {"batch", *LONGER} & {*arm, *arm.values()}]
     reference = {"norm": "none", "activation": "relu", "warmup": 0}
 
-    def part(name: str, title: str, arms: Sequence[dict], rates: Sequence[float], **fields: Any) -> Study:
+    def part(name: str, title: str, arms: Sequence[dict[str, Any]], rates: Sequence[float], **fields: Any) -> Study:
         factors = {f: tuple(dict.fromkeys((level, *(arm[f] for arm in arms if f in arm)))) for f, level in reference.items()}
         fields |= {"factors": factors | {"learning_rate": tuple(rates)}, "reference": reference, "combined": tuple(arms)}
         return _asked(name=name, notebook="controls", title=title, held=held, **fields)

@@ -19,7 +19,7 @@ from bnlib.system import files
 STUDIES = TypeAdapter(list[Study])
 BATCH_SIZE = 100  # images, as in the original
 # How large the studies that say why are where they are to show something, and where they are to run within a minute.
-LARGE = {
+LARGE: dict[str, dict[str, Any]] = {
     "inside": {
         **{"learning_rates": (0.001, 0.005, 0.01, 0.03), "seeds": 8, "long_seeds": 2},
         **{"survival_rates": (0.003, 0.005, 0.01, 0.02, 0.03), "survival_seeds": 32},
@@ -30,7 +30,7 @@ LARGE = {
         **{"survival_rates": (0.01, 0.03), "survival_seeds": 16},
     },
 }
-SMALL = {
+SMALL: dict[str, dict[str, Any]] = {
     "inside": {
         **{"learning_rates": (0.001, 0.01), "seeds": 2, "long_seeds": 1},
         **{"survival_rates": (0.003, 0.01, 0.03), "survival_seeds": 4},
@@ -70,7 +70,7 @@ def parameters(its: Sequence[Study]) -> dict[str, Any]:
         found |= {f"{prefix}_{name}": value for name, value in sizes.items()} if prefix else sizes
     first, rates = its[0], found.pop("rates")
     if first.rates:  # else its arms and rates are the original's
-        found |= {"arms": " ".join(first.factors["norm"]), "warmup": max(first.factors.get("warmup", (0,)))}
+        found |= {"arms": " ".join(map(str, first.factors["norm"])), "warmup": max(first.factors.get("warmup", (0,)))}
         found |= {"learning_rate": first.rates[0]} if first.part else {"learning_rates": rates}
     return found
 
@@ -88,7 +88,8 @@ def studies(settings: Settings, dataset: str, device: str) -> list[Study]:
     ]
     made.append(rate_range(settings.range_rates, arms=settings.arms, seeds=few, epochs=RANGE_EPOCHS, **held))
     made.append(replay(seeds=few, epochs=settings.epochs, **held))
-    sizes, more = SMALL if dataset == "digits" else LARGE, {"long_epochs": settings.epochs, **held}
+    sizes = SMALL if dataset == "digits" else LARGE
+    more: dict[str, Any] = {"long_epochs": settings.epochs, **held}
     if "inside" in settings.asked(dataset):
         made += inside(**sizes["inside"], arms=("none", "batch"), **more)
     if "controls" in settings.asked(dataset):
@@ -118,8 +119,8 @@ def not_as_asked(studies: Sequence[Study], kept: Records, runs: Sequence[Run]) -
         return [f"studies.json lacks the study {error}"]
     by_question, lines, known = records.grouped(runs), [], set()
     for study in studies:
-        its = [(c, records.serving(c, by_question.get(str(c.changed), ()))) for c in study.configs]
-        its = [run.first(config) for config, run in its if run]
+        serving = ((c, records.serving(c, by_question.get(str(c.changed), ()))) for c in study.configs)
+        its = [run.first(config) for config, run in serving if run]
         wanted, there = set(_rows(records.collect(study.name, its).epochs)) if its else set(), _rows(kept.epochs)
         missing = study.missing(kept.epochs[[row in wanted for row in there]])
         lines += [f"{study.name.replace('_', ' ')}: the records lack {line}" for line in missing]
@@ -132,7 +133,7 @@ def not_as_asked(studies: Sequence[Study], kept: Records, runs: Sequence[Run]) -
     return lines + [f"run {name} is asked for by no study" for name in sorted(silent)]
 
 
-def _rows(epochs: pd.DataFrame) -> list[tuple]:
+def _rows(epochs: pd.DataFrame) -> list[tuple[Any, ...]]:
     return list(zip(epochs.run, epochs.study, epochs.learning_rate, epochs.epoch, strict=True))
 
 

@@ -52,7 +52,7 @@ def defined_by_user(value: Any) -> bool:
     if name == "__main__" or (name and name not in sys.modules):  # sent here without its module
         return True
     file = getattr(sys.modules.get(name or ""), "__file__", None)
-    if not file or name.partition(".")[0] == "bnlib":
+    if not file or (name or "").partition(".")[0] == "bnlib":
         return False
     return not (file.startswith(sysconfig.get_path("stdlib")) or {"site-packages", "dist-packages"} & set(Path(file).parts))
 
