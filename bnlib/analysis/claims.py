@@ -3,8 +3,9 @@
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from importlib import resources
-from typing import Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -16,14 +17,25 @@ from bnlib.analysis.statistics import ALPHA, holm
 from bnlib.experiment.config import CHAIN, rate_name
 from bnlib.experiment.outcomes import OUTCOMES
 
-Verdict = Literal["supported", "contradicted", "not shown by these data", "depends on the measure", "not tested"]
-SUPPORTED, CONTRADICTED, OPEN, DEPENDS, UNTESTED = get_args(Verdict)
 Where = Literal["fresh", "chain"]
 STUDY = {"fresh": "learning_rate", "chain": "replay"}  # whose runs judge a claim that names none, or in the chain any
 REFERENCE, ARM = "none", "batch"  # the arms that the original speaks of
 PUBLISHED = "published"  # the kind of contrast that the original printed
 CHANGES = (CHANGE, RANK_CHANGE, PUBLISHED)
 KNOWN = 8  # seeds that had been seen when claims, measures and tests were chosen
+
+
+class Verdict(StrEnum):
+    """What the records say of a claim."""
+
+    SUPPORTED = "supported"
+    CONTRADICTED = "contradicted"
+    OPEN = "not shown by these data"
+    DEPENDS = "depends on the measure"
+    UNTESTED = "not tested"
+
+
+SUPPORTED, CONTRADICTED, OPEN, DEPENDS, UNTESTED = Verdict
 
 
 @dataclass(frozen=True)
@@ -135,16 +147,16 @@ def judge(found: Mapping[str, Results], where: Where = "fresh") -> list[Claim]:
         name = STUDY[where] if where == "chain" else claim.get("study", STUDY[where])
         pair = contrasts.between(found[name], REFERENCE, ARM) if name in found else None
         parts = _parts(pair, claim["part"]) if pair else ()
-        judged.append(Claim(*(claim[field] for field in ("number", "name", "says", "needs")), parts))
+        judged.append(Claim(**{field: claim[field] for field in ("number", "name", "says", "needs")}, parts=parts))
     return judged
 
 
-def _said() -> list[dict]:
+def _said() -> list[dict[str, Any]]:
     text = resources.files("bnlib.analysis").joinpath("original", "claims.toml").read_text(encoding="utf-8")
-    return tomllib.loads(text)["claim"]
+    return list(tomllib.loads(text)["claim"])
 
 
-def halves(found: Mapping[str, Results]) -> dict[str, Mapping[str, Results]]:
+def halves(found: Mapping[str, Results]) -> Mapping[str, Mapping[str, Results]]:
     """What claims are judged by: `all` seeds and, where there are more than `KNOWN`, those seen before and the new ones alone.
 
     Returns:
@@ -158,7 +170,7 @@ def halves(found: Mapping[str, Results]) -> dict[str, Mapping[str, Results]]:
     return {"all": its} | {name: {study: each for study, each in part.items() if each} for name, part in parts.items()}
 
 
-def _parts(results: Results, wanted: Sequence[dict]) -> Sequence[Part]:
+def _parts(results: Results, wanted: Sequence[dict[str, Any]]) -> Sequence[Part]:
     """What a claim needs; nothing where the study has not all of it."""
     found = [(need, _find(results, need)) for need in wanted]
     if not all(len(rows) == len(need.get("rates", [None])) for need, rows in found):
@@ -178,7 +190,7 @@ def _parts(results: Results, wanted: Sequence[dict]) -> Sequence[Part]:
     )
 
 
-def _find(results: Results, need: dict) -> list[Contrast]:
+def _find(results: Results, need: dict[str, Any]) -> list[Contrast]:
     """The contrasts that a part names."""
     outcome, kind = need["outcome"], need.get("kind", CELL)
     if outcome.endswith("_second") and results.study.epochs < 2:
@@ -193,7 +205,8 @@ def _find(results: Results, need: dict) -> list[Contrast]:
 
 def _printed(outcome: str, rate: float, change: float) -> Contrast:
     """What the original printed, as a contrast of one pair."""
-    row = dict.fromkeys(contrasts.COLUMNS, np.nan) | {"study": "original", "kind": PUBLISHED, "outcome": outcome}
+    row: dict[str, Any] = dict.fromkeys(contrasts.COLUMNS, np.nan)
+    row |= {"study": "original", "kind": PUBLISHED, "outcome": outcome}
     row |= {"arm": ARM, "reference": REFERENCE, "learning_rate": max(CHAIN), "against": rate, "estimate": change}
     return Contrast(**row | {"exact": False, "n": 1, "pairs": 1, "better": 0, "tied": 0, "failed": 0, "failed_reference": 0})
 
@@ -215,10 +228,11 @@ def table(claims: Sequence[Claim], where: Where = "fresh", seeds: str = "all") -
 
     `where` and `seeds` say which runs judged.
     """
-    rows = []
+    rows: list[dict[str, Any]] = []
     for claim in claims:
         for part in claim.parts or (None,):
-            row = {"claim": claim.number, "name": claim.name, "where": where, "seeds": seeds, "verdict": claim.verdict}
+            row: dict[str, Any] = {}
+            row |= {"claim": claim.number, "name": claim.name, "where": where, "seeds": seeds, "verdict": claim.verdict}
             if part:
                 c, limit = part.contrast, 1 if part.contrast.kind == REACH else 0
                 row |= {

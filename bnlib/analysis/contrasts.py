@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from itertools import product
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -19,7 +19,10 @@ from bnlib.system import files
 LOSS, ACCURACY = "train_loss_last", "test_accuracy_last"
 COLUMNS = list(Contrast.__annotations__)
 # "none" is an arm, and no missing value.
-READ = {"keep_default_na": False, "na_values": [""], "dtype": {"arm": str, "study": str, "reference": str}}
+READ: dict[str, Any] = {"keep_default_na": False, "na_values": [""], "dtype": {"arm": str, "study": str, "reference": str}}
+
+Row = dict[str, Any]  # a contrast, by column
+Pair = tuple[pd.Series, pd.Series]  # the reference and the arm, by seed
 
 
 class At(NamedTuple):
@@ -43,7 +46,7 @@ def of(study: Study, epochs: pd.DataFrame, steps: pd.DataFrame | None = None) ->
     seen = study.of(steps) if study.probes and steps is not None else None
     runs = per_run(study.of(epochs), ["arm", "learning_rate", "seed"], study.outcomes, study.epochs, seen)
     if study.held.get("later_rates"):
-        runs = with_ended(runs, [cell["learning_rate"] for cell in study.cells])
+        runs = with_ended(runs, [float(cell["learning_rate"]) for cell in study.cells])
     runs.insert(0, "study", study.name)
     return _contrasted(study, runs)
 
@@ -91,27 +94,25 @@ def _contrasted(study: Study, runs: pd.DataFrame, chosen: tuple[int, ...] = ()) 
     return Results(study, runs, table.astype({"exact": bool}), chosen)
 
 
-def _of_outcome(results: Results, name: str) -> Iterable[dict]:
+def _of_outcome(results: Results, name: str) -> Iterable[Row]:
     """At each rate, and from rate to rate, the means over pairs that learned and the ranks of all pairs."""
     outcome, rates, reference, others = OUTCOMES[name], results.rates, results.study.arms[0].name, results.others
     learned, ranked = ({rate: read(name, rate) for rate in rates} for read in (results.learned, results.ranked))
     if outcome.is_ratio:
         learned, ranked = ({rate: np.log(table) for rate, table in tables.items()} for tables in (learned, ranked))
 
-    def both(
-        mean: str, rank: str, arm: str, rate: float, against: float, pair: list, ranks: list, family: int
-    ) -> Iterable[dict]:
+    def both(mean: str, rank: str, arm: str, rate: float, against: float, pair: Pair, ranks: Pair, of: int) -> Iterable[Row]:
         if not outcome.is_time:
-            yield _mean(results, At(mean, name, arm, rate, against), *pair, family)
+            yield _mean(results, At(mean, name, arm, rate, against), *pair, of)
         if not outcome.seen:
             yield _rank(results, At(rank, name, arm, rate, against), *(ranks if outcome.is_time else pair), _apart(*ranks))
 
     for rate, arm in product(rates, (arm.name for arm in others)):
-        pair, ranks = ([tables[rate][each] for each in (reference, arm)] for tables in (learned, ranked))
+        pair, ranks = ((tables[rate][reference], tables[rate][arm]) for tables in (learned, ranked))
         yield from both(CELL, RANK, arm, rate, np.nan, pair, ranks, results.study.family)
     for rate, arm in product(rates[:-1] if not outcome.seen else (), (arm.name for arm in others)):
         pair, ranks = (
-            [_apart(tables[at][reference], tables[at][arm]) for at in (rate, rates[-1])] for tables in (learned, ranked)
+            tuple(_apart(tables[at][reference], tables[at][arm]) for at in (rate, rates[-1])) for tables in (learned, ranked)
         )
         yield from both(CHANGE, RANK_CHANGE, arm, rates[-1], rate, pair, ranks, (len(rates) - 1) * len(others))
 
@@ -121,7 +122,7 @@ def _apart(first: pd.Series, second: pd.Series) -> pd.Series:
     return (second - first).mask(np.isinf(first) & (first == second), 0.0)
 
 
-def _mean(results: Results, at: At, first: pd.Series, second: pd.Series, family: int, width: float = np.inf) -> dict:
+def _mean(results: Results, at: At, first: pd.Series, second: pd.Series, family: int, width: float = np.inf) -> Row:
     """The contrast second minus first, of ratios their logarithms, as a mean over pairs that have both.
 
     Its interval keeps to the `width` in which differences of the outcome can lie.
@@ -139,14 +140,14 @@ def _mean(results: Results, at: At, first: pd.Series, second: pd.Series, family:
     return row
 
 
-def _rank(results: Results, at: At, first: pd.Series, second: pd.Series, pairs: pd.Series) -> dict:
+def _rank(results: Results, at: At, first: pd.Series, second: pd.Series, pairs: pd.Series) -> Row:
     """The contrast of `pairs` by their signed ranks; `first` and `second` are what is told of the arms."""
     row = _row(results, at, first, second, pairs.to_numpy(dtype=float))
     row |= {"estimate": statistics.rank_biserial(pairs), "exact": True, "n": int(pairs.notna().sum())}
     return row | {"p": statistics.exact_p(statistics.signed_ranks(pairs))}
 
 
-def _row(results: Results, at: At, first: pd.Series, second: pd.Series, pairs: np.ndarray) -> dict:
+def _row(results: Results, at: At, first: pd.Series, second: pd.Series, pairs: np.ndarray) -> Row:
     """What is said of all contrasts: where the values lie, how many pairs are better, how many runs failed."""
     outcome, reference = OUTCOMES.get(at.outcome), results.study.arms[0].name
     gains = pairs if outcome is None or outcome.higher_is_better else -pairs
@@ -175,7 +176,7 @@ def best_rates(results: Results) -> dict[str, float]:
     return {arm.name: min(results.rates, key=lambda rate: rank(arm.name, rate)) for arm in results.study.arms}
 
 
-def _failures(results: Results) -> Iterable[dict]:
+def _failures(results: Results) -> Iterable[Row]:
     reference = results.study.arms[0].name
     for rate, arm in product(results.rates, results.others):
         both = results.values("failed", rate)[[reference, arm.name]].dropna().astype(bool)
@@ -186,7 +187,7 @@ def _failures(results: Results) -> Iterable[dict]:
         yield row | {"p": statistics.mcnemar_p(both[reference], both[arm.name])}
 
 
-def _own(results: Results) -> Iterable[dict]:
+def _own(results: Results) -> Iterable[Row]:
     best, reference = best_rates(results), results.study.arms[0].name
     values = {arm: results.learned(ACCURACY, rate)[arm] for arm, rate in best.items()}
     for arm in (arm.name for arm in results.others):
@@ -194,14 +195,14 @@ def _own(results: Results) -> Iterable[dict]:
         yield _mean(results, at, values[reference], values[arm], len(results.others))
 
 
-def _within(results: Results) -> Iterable[dict]:
+def _within(results: Results) -> Iterable[Row]:
     low, *_, high = [results.rates[0], results.rates[-1]]
     for arm in results.study.arms if low < high else ():
-        values = (results.learned(ACCURACY, rate)[arm.name] for rate in (low, high))
-        yield _mean(results, At(WITHIN, ACCURACY, arm.name, high, low), *values, len(results.study.arms))
+        first, second = (results.learned(ACCURACY, rate)[arm.name] for rate in (low, high))
+        yield _mean(results, At(WITHIN, ACCURACY, arm.name, high, low), first, second, len(results.study.arms))
 
 
-def _reach(results: Results) -> Iterable[dict]:
+def _reach(results: Results) -> Iterable[Row]:
     """Ratios of largest rates; the mean of their logarithms keeps to what the rates that were tried allow."""
     runs, width = results.runs, np.log(results.rates[-1] / results.rates[0])
     found = {thresholds.named(m): thresholds.largest(runs, m) for m in (thresholds.USABLE, *thresholds.OTHERS)}

@@ -106,7 +106,7 @@ class Results:
     @property
     def rates(self) -> list[float]:
         """The learning rates at which the arms were to be compared, ascending."""
-        return sorted({cell["learning_rate"] for cell in self.study.cells})
+        return sorted({float(cell["learning_rate"]) for cell in self.study.cells})
 
     @property
     def others(self) -> tuple[Arm, ...]:

@@ -11,6 +11,7 @@ ALPHA = 0.05  # of every test
 LEVEL = 1 - ALPHA  # of every interval
 ROUNDING = 1e-12  # by which differences that are equal can differ, of numbers of order one
 MOST_FLIPS = 2**16  # sign patterns of an exact test; from 17 pairs on, as many are drawn
+Values = Sequence[float] | np.ndarray
 
 
 @dataclass(frozen=True)
@@ -59,9 +60,9 @@ class Spread:
     n: int
 
 
-def _finite(values: Sequence[float]) -> np.ndarray:
+def _finite(values: Values) -> np.ndarray:
     x = np.asarray(values, dtype=float)
-    return x[np.isfinite(x)]
+    return np.compress(np.isfinite(x), x)
 
 
 def _differ(x: np.ndarray) -> bool:
@@ -69,7 +70,7 @@ def _differ(x: np.ndarray) -> bool:
     return len(x) > 1 and np.ptp(x) > 1e-9 * max(np.abs(x).max(), 1e-9)
 
 
-def spread(values: Sequence[float]) -> Spread:
+def spread(values: Values) -> Spread:
     """Median and range of values; NaN are left out and not counted. Infinite ones count, as what never came about."""
     x = np.sort(np.asarray(values, dtype=float))
     if not (n := int((~np.isnan(x)).sum())):
@@ -78,7 +79,7 @@ def spread(values: Sequence[float]) -> Spread:
     return Spread(float(low if low == high else (low + high) / 2), float(x[0]), float(x[n - 1]), n)
 
 
-def mean_interval(values: Sequence[float], level: float = LEVEL) -> Interval:
+def mean_interval(values: Values, level: float = LEVEL) -> Interval:
     """Mean and Student's t interval over `values`, (n,) one for each seed; NaN values are left out and not counted."""
     x = _finite(values)
     n = len(x)
@@ -97,7 +98,7 @@ def enough(family: int) -> int:
     return next(n for n in range(1, 64) if family * 2 / 2**n < ALPHA)
 
 
-def mean_difference(differences: Sequence[float], family: int = 1) -> Interval:
+def mean_difference(differences: Values, family: int = 1) -> Interval:
     """Mean of paired `differences`, with the interval they are judged by: `exact_interval` from `enough` pairs on, else t's.
 
     The exact test holds whatever distribution differences have; with fewer pairs it could show nothing. A pair with a NaN
@@ -106,7 +107,7 @@ def mean_difference(differences: Sequence[float], family: int = 1) -> Interval:
     return exact_interval(differences) if len(differences) >= enough(family) else mean_interval(differences)
 
 
-def difference_p(differences: Sequence[float], family: int = 1) -> float:
+def difference_p(differences: Values, family: int = 1) -> float:
     """p of no difference, of the test that belongs to `mean_difference`: exact from `enough` pairs on, else paired t."""
     x = _finite(differences)
     if len(differences) >= enough(family):
@@ -124,7 +125,7 @@ def mcnemar_p(first: Sequence[bool], second: Sequence[bool]) -> float:
     return float(stats.binomtest(alone[0], sum(alone)).pvalue) if sum(alone) else np.nan
 
 
-def prediction_interval(values: Sequence[float], more: int = 1) -> Interval:
+def prediction_interval(values: Values, more: int = 1) -> Interval:
     """Mean of `values`, with the 95% prediction interval of the mean of `more` new ones, if they are normal."""
     x = _finite(values)
     n = len(x)
@@ -143,7 +144,7 @@ def _subsets(n: int) -> np.ndarray:
     return chosen[chosen.any(axis=1)]
 
 
-def exact_p(differences: Sequence[float]) -> float:
+def exact_p(differences: Values) -> float:
     """Two-sided p of the exact paired permutation test that `differences`, (n,) one for each pair, have mean zero.
 
     If the arms do not differ, each difference is as likely with the other sign, whatever its distribution (Fisher, "The
@@ -160,7 +161,7 @@ def exact_p(differences: Sequence[float]) -> float:
     return (as_far + 1) / (len(flipped) + 1)  # and the pattern that was seen, of which nothing is flipped
 
 
-def signed_ranks(differences: Sequence[float]) -> np.ndarray:
+def signed_ranks(differences: Values) -> np.ndarray:
     """The ranks of the sizes of paired `differences`, with their signs; NaN are left out.
 
     Equal sizes share their mean rank; zeros are ranked too and then count nothing (Pratt, JASA 54, 1959). Infinite differences
@@ -175,16 +176,16 @@ def signed_ranks(differences: Sequence[float]) -> np.ndarray:
         apart = np.diff(sizes[order], prepend=0.0) > ROUNDING  # of two infinite ones: not
     groups = np.empty(len(x))
     groups[order] = np.cumsum(apart)
-    return np.where(groups > 0, np.sign(x), 0.0) * stats.rankdata(groups)
+    return np.asarray(np.where(groups > 0, np.sign(x), 0.0) * stats.rankdata(groups))
 
 
-def rank_biserial(differences: Sequence[float]) -> float:
+def rank_biserial(differences: Values) -> float:
     """The signed ranks' sum over that of their sizes: 1 where all differences are above zero, -1 below (Kerby, 2014)."""
     ranks = signed_ranks(differences)
     return float(ranks.sum() / np.abs(ranks).sum()) if ranks.any() else 0.0 if len(ranks) else np.nan
 
 
-def exact_interval(differences: Sequence[float]) -> Interval:
+def exact_interval(differences: Values) -> Interval:
     """Mean of `differences` with the 95% interval that belongs to `exact_p`: the shifts that the test does not refuse.
 
     Its ends are order statistics of the means of all subsets (Hartigan, "Using Subsample Values as Typical Values", JASA 64,
@@ -192,8 +193,7 @@ def exact_interval(differences: Sequence[float]) -> Interval:
     to one side its ends are not to be relied on. Fewer than six pairs bound nothing.
     """
     x = _finite(differences)
-    n = len(x)
-    if n == 0:
+    if not (n := len(x)):
         return NOTHING
     chosen = _subsets(n)
     outside = int((1 - LEVEL) / 2 * (len(chosen) + 1))
@@ -203,9 +203,9 @@ def exact_interval(differences: Sequence[float]) -> Interval:
     return Interval(float(x.mean()), float(means[outside - 1]), float(means[-outside]), n, exact=True)
 
 
-def holm(p: Sequence[float]) -> np.ndarray:
+def holm(ps: Values) -> np.ndarray:
     """p values adjusted for being several (Holm, Scandinavian Journal of Statistics 6, 1979); NaN stays NaN and counts."""
-    p = np.asarray(p, dtype=float)
+    p = np.asarray(ps, dtype=float)
     order = np.argsort(np.where(np.isnan(p), 1.0, p), kind="stable")
     adjusted = np.empty(len(p))
     adjusted[order] = np.fmin(np.maximum.accumulate(np.nan_to_num(p[order], nan=1.0) * np.arange(len(p), 0, -1)), 1.0)
@@ -224,7 +224,7 @@ def share(count: int, n: int) -> Interval:
     return Interval(count / n, float(ends.low), float(ends.high), n)
 
 
-def rank_correlation(first: Sequence[float], second: Sequence[float]) -> Interval:
+def rank_correlation(first: Values, second: Values) -> Interval:
     """Spearman's rank correlation with the 95% interval of Bonett & Wright (Psychometrika 65, 2000); of five pairs or more."""
     a, b = np.asarray(first, dtype=float), np.asarray(second, dtype=float)
     n = len(a)
@@ -237,7 +237,7 @@ def rank_correlation(first: Sequence[float], second: Sequence[float]) -> Interva
     return Interval(r, float(np.tanh(np.arctanh(r) - half)), float(np.tanh(np.arctanh(r) + half)), n)
 
 
-def equivalence_p(differences: Sequence[float], margin: float) -> float:
+def equivalence_p(differences: Values, margin: float) -> float:
     """p of two one-sided t tests that the mean of paired `differences` lies within ±`margin` (Schuirmann, 1987).
 
     Small where the arms are shown to be equal up to the margin: below 5% just where the 90% `mean_interval` lies within it. NaN

@@ -1,6 +1,7 @@
 """The outcomes of a run: each is one number, read off its records. Another one is added in `measured`, or in `seen`."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -32,7 +33,7 @@ def per_run(
     looks, rows = _looks(steps, by), []
     for key, run in epochs.sort_values("epoch", kind="stable").groupby(list(by), sort=False):
         lost, seen = failed(run), looks.get(key)
-        values = (OUTCOMES[name].read(run, given) if not OUTCOMES[name].seen else _of_looks(name, seen, lost) for name in names)
+        values = [_read(OUTCOMES[name], run, given, None if lost and name not in OF_FAILED else seen) for name in names]
         rows.append((*key, lost, *values))
     return pd.DataFrame(rows, columns=[*by, "failed", *names])
 
@@ -51,7 +52,7 @@ def with_ended(runs: pd.DataFrame, rates: Sequence[float]) -> pd.DataFrame:
     return pd.concat([runs, ended], ignore_index=True).astype({"failed": bool}) if at else runs
 
 
-def _looks(steps: pd.DataFrame | None, by: Sequence[str]) -> dict[tuple, pd.DataFrame]:
+def _looks(steps: pd.DataFrame | None, by: Sequence[str]) -> dict[tuple[Any, ...], pd.DataFrame]:
     """What was seen in the first epoch of each run: a row for each step, a column for each (probe, layer, measure)."""
     if steps is None or steps.empty:
         return {}
@@ -60,8 +61,8 @@ def _looks(steps: pd.DataFrame | None, by: Sequence[str]) -> dict[tuple, pd.Data
     return {key: run.droplevel(list(by)) for key, run in table.groupby(level=list(by), sort=False)}
 
 
-def _of_looks(name: str, seen: pd.DataFrame | None, lost: bool) -> float:
-    if seen is None or (lost and name not in OF_FAILED):
-        return np.nan
+def _read(outcome: Outcome, run: pd.DataFrame, given: int, looks: pd.DataFrame | None) -> float:
+    if not outcome.seen:
+        return outcome.read(run, given)
     with np.errstate(divide="ignore", invalid="ignore"):
-        return float(OUTCOMES[name].seen(seen))
+        return np.nan if looks is None else float(outcome.seen(looks))

@@ -45,7 +45,7 @@ def _factor(run: pd.DataFrame, given: int) -> float:
     It moves with a loss that falls steadily, too, and most where that falls fast.
     """
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.exp(_fluctuation("train_loss")(run.assign(train_loss=np.log(run.train_loss)), given))
+        return float(np.exp(_fluctuation("train_loss")(run.assign(train_loss=np.log(run.train_loss)), given)))
 
 
 def _second(column: str) -> Callable[[pd.DataFrame, int], float]:

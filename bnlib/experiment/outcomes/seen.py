@@ -10,7 +10,7 @@ from bnlib.experiment.outcomes.outcome import Outcome
 
 def _mean_over(*columns: tuple[str, str, str]) -> Callable[[pd.DataFrame], float]:
     """The geometric mean over steps, and over several columns, where the loss is finite."""
-    return lambda run: np.exp(np.log(run.reindex(columns=list(columns))).mean(axis=None))
+    return lambda run: float(np.exp(np.log(run.reindex(columns=list(columns))).mean(axis=None)))
 
 
 def _range(along: str) -> Callable[[pd.DataFrame], float]:
@@ -18,7 +18,7 @@ def _range(along: str) -> Callable[[pd.DataFrame], float]:
 
     def seen(run: pd.DataFrame) -> float:
         losses = run.loc[:, [column for column in run if column[0] == "loss_band" and column[2].startswith(along)]]
-        return np.exp(np.log(losses.max(axis=1) - losses.min(axis=1)).mean())
+        return float(np.exp(np.log(losses.max(axis=1) - losses.min(axis=1)).mean()))
 
     return seen
 
@@ -27,7 +27,8 @@ def _most(probe: str, along: str) -> Callable[[pd.DataFrame], float]:
     """The geometric mean over steps of the largest value along a step."""
 
     def seen(run: pd.DataFrame) -> float:
-        return np.exp(np.log(run.loc[:, [c for c in run if c[0] == probe and c[2].startswith(along)]].max(axis=1)).mean())
+        most = run.loc[:, [c for c in run if c[0] == probe and c[2].startswith(along)]].max(axis=1)
+        return float(np.exp(np.log(most).mean()))
 
     return seen
 
@@ -37,7 +38,7 @@ def _dead(layer: str) -> Callable[[pd.DataFrame], float]:
 
 
 def _dead_most(run: pd.DataFrame) -> float:
-    return run.loc[:, [column for column in run if column[0] == "dead"]].iloc[-1].max()
+    return float(run.loc[:, [column for column in run if column[0] == "dead"]].iloc[-1].max())
 
 
 def _settled(run: pd.DataFrame) -> float:
@@ -53,7 +54,7 @@ def _first_step(layer: str) -> Callable[[pd.DataFrame], float]:
 
 def _step_of_loss(run: pd.DataFrame) -> float:
     """The loss of the first step's batch after that step, over the loss before."""
-    return run["loss_band", "", "step × 1"].iloc[0] / run["loss_band", "", "before"].iloc[0]
+    return float(run["loss_band", "", "step × 1"].iloc[0] / run["loss_band", "", "before"].iloc[0])
 
 
 # Layers that every arm has and before which others stand.
