@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from bnlib.analysis.results import MARGIN
+from bnlib.analysis.thresholds import USABLE
 from bnlib.experiment.config import DATASETS, rate_name
-from bnlib.experiment.outcomes import OUTCOMES
+from bnlib.experiment.outcomes import OUTCOMES, SETTLED
 from bnlib.page import words
 from bnlib.page.prose.command import command
-from bnlib.page.prose.phrases import always, at, by_text, capital, count, failed_at, failures, is_pair, noun, of_arm, where
+from bnlib.page.prose.phrases import PHRASES
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
@@ -22,15 +24,14 @@ if TYPE_CHECKING:
 __all__ = ["command", "filled", "load_ipython_extension", "said"]
 
 FILTERS = {
-    **{"rate": rate_name, "listing": words.listing, "percent": "{:.0%}".format, "slug": words.slug, "capital": capital},
+    **{"rate": rate_name, "listing": words.listing, "percent": "{:.0%}".format, "slug": words.slug, "capital": words.capital},
     **{"amount": words.amount, "estimate": words.estimate, "ends": words.ends},
     "decimals": lambda value, digits: f"{value:.{digits}f}".replace("-", "−"),
 }
-SAYS = {
-    each.__name__: each for each in (always, at, by_text, command, count, failed_at, failures, is_pair, noun, of_arm, where)
-} | {
+SAYS = PHRASES | {
+    "command": command,
     **{"plural": words.plural, "constant": words.CONSTANT, "DATASETS": DATASETS, "titles": OUTCOMES},
-    **{"zip": zip, "min": min, "max": max},
+    **{"USABLE": USABLE, "MARGIN": MARGIN, "SETTLED": SETTLED, "zip": zip, "min": min, "max": max},
 }
 
 

@@ -17,14 +17,14 @@ def is_pair(study: Study) -> bool:
     return [arm.label for arm in others] == [f"with {reference.label.removeprefix('without ')}"]
 
 
+def over(study: Study) -> str:
+    """Over what the p values of an outcome are adjusted."""
+    return "rates" if len(study.arms) == 2 else "arms and rates"
+
+
 def noun(arm: Arm) -> str:
     """The arm as the subject of a sentence: `batch norm`, `going without batch norm`."""
     return f"going {arm.label}" if arm.label.startswith("without ") else arm.label.removeprefix("with ")
-
-
-def capital(text: str) -> str:
-    """The text with a capital first."""
-    return text[:1].upper() + text[1:]
 
 
 def at(rates: Sequence[float]) -> str:
@@ -104,3 +104,8 @@ def failures(results: Results, rate: float | None = None, arms: Sequence[Arm] = 
 def failed_at(results: Results, rate: float) -> str:
     """The same of many arms, those with as many together: `without a norm 2 of 8; with batch and with group norm 0 of 8`."""
     return by_text({arm.label: count(results.failed(arm.name, rate)) for arm in results.study.arms})
+
+
+PHRASES = {
+    each.__name__: each for each in (always, at, by_text, count, failed_at, failures, is_pair, noun, of_arm, over, where)
+}

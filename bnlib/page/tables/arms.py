@@ -14,8 +14,6 @@ from bnlib.experiment.study import Study
 from bnlib.page.tables.table import Table, compared, heads, interval, long_columns, spread
 from bnlib.page.words import minus
 
-COUNTS = {2: "two", 3: "three", 4: "four", 5: "five", 6: "six", 7: "seven", 8: "eight", 9: "nine"}
-
 
 def comparison(results: Results, learning_rate: float) -> Table:
     """The original's table at one learning rate, with median and range in each place, and the paired difference."""
@@ -26,11 +24,12 @@ def comparison(results: Results, learning_rate: float) -> Table:
         for arm, head in heads(study, f"{title}, {OUTCOMES[name].unit}").items():
             pairs = results.one(name, arm, learning_rate).n
             rows.append([head, *compared(results, name, learning_rate, arm), str(pairs)])
-    caption = (
-        f"Learning rate {rate_name(learning_rate)}: median and range of the runs that learned; mean paired difference with "
-        "its 95% interval, accuracies in percentage points, over the pairs in which neither run failed."
+    return Table(
+        f"rate-{rate_name(learning_rate)}",
+        f"Learning rate {rate_name(learning_rate)}",
+        ["outcome", *long_columns(study), "pairs"],
+        rows,
     )
-    return Table(f"rate-{rate_name(learning_rate)}", caption, ["outcome", *long_columns(study), "pairs"], rows)
 
 
 def best_rates(results: Results) -> Table:
@@ -44,12 +43,7 @@ def best_rates(results: Results) -> Table:
         difference = results.one(accuracy, arm.name, kind=OWN).difference
         what = minus(study) if len(results.others) == 1 else arm.label
         rows.append([f"difference, {what}", "", "", interval(OUTCOMES[accuracy], difference, signed=True)])
-    caption = (
-        "Each arm at its own best rate: of the lowest median training loss in the last epoch, among those at which the fewest "
-        "runs failed; never chosen by test accuracy. Median and range of the runs that learned; the mean paired difference "
-        "with its 95% interval."
-    )
-    return Table("best", caption, ["arm", "its best rate", "training loss, nats", "test accuracy, %"], rows)
+    return Table("best", "", ["arm", "its best rate", "training loss, nats", "test accuracy, %"], rows)
 
 
 def networks(networks: pd.DataFrame, study: Study) -> Table:
@@ -67,8 +61,7 @@ def networks(networks: pd.DataFrame, study: Study) -> Table:
         rows.append([layer, kinds, str(there.output.iloc[0]), *(parameters.get(arm, "–") for arm in of_arm)])
     rows.append(["in all", "", "", *(f"{table.parameters.sum():,}" for table in of_arm.values())])
     named = ["layer", "kind", "output for one image", *(f"parameters {arm.label}" for arm in study.arms)]
-    caption = f"The {COUNTS[len(study.arms)]} networks, from the image down to the ten logits; nothing else differs."
-    return Table("networks", caption, named, rows)
+    return Table("networks", "", named, rows)
 
 
 def _merged(sequences: Sequence[Sequence[str]]) -> list[str]:
@@ -86,12 +79,7 @@ def _merged(sequences: Sequence[Sequence[str]]) -> list[str]:
 def splits(counts: Mapping[str, Sequence[int]], dataset: str) -> Table:
     """How many images of each class each split holds: `counts` has ten numbers for `training` and for `test`."""
     rows = [[name, *map("{:,}".format, n), f"{sum(n):,}"] for name, n in counts.items()]
-    made = "The 8 × 8 digits were enlarged bilinearly to 28 × 28 and split once, stratified by class. " * (dataset == "digits")
-    caption = (
-        f"Images of each class in the two splits. {made}One test image is {100 / sum(counts['test']):.2f} percentage points of "
-        "test accuracy."
-    )
-    return Table("splits", caption, ["split", *CLASSES[dataset], "in all"], rows)
+    return Table("splits", "Images of each class in the two splits", ["split", *CLASSES[dataset], "in all"], rows)
 
 
 def cost(benchmark: Benchmark | None, networks: pd.DataFrame, study: Study) -> Table:
@@ -110,17 +98,12 @@ def cost(benchmark: Benchmark | None, networks: pd.DataFrame, study: Study) -> T
             known = arm.name in benchmark.norms
             row += [f"{measured.loc[arm.name, loop]:,.0f}" if known else "–" for loop in ("plain", "fit")]
         rows.append(row)
-    whose = f"{study.arms[1].label.removeprefix('with ')}'s own" if len(study.arms) == 2 else "the norms' own"
-    caption = (
-        "What each arm costs. Operations are those of convolutions and matrix products in a training step, an addition and a "
-        f"multiplication each counted as one; {whose} are not among them."
-    )
-    return Table("cost", caption, named, rows)
+    return Table("cost", "", named, rows)
 
 
 def facts(provenance: Mapping[str, str]) -> Table:
     """What the numbers hang on: versions, machine, seeds, checksums."""
-    return Table("provenance", "What the runs were made with.", ["what", "value"], [[k, v] for k, v in provenance.items()])
+    return Table("provenance", "What the runs were made with", ["what", "value"], [[k, v] for k, v in provenance.items()])
 
 
 def machines(runs: pd.DataFrame) -> Table:
@@ -131,4 +114,4 @@ def machines(runs: pd.DataFrame) -> Table:
     """
     by = ["processor", "instruction set", "accelerator", "torch"]
     rows = [[*map(str, kind), f"{len(its):,}"] for kind, its in runs.groupby(by, sort=False)]
-    return Table("machines", "Where the runs were made.", [*by, "runs"], rows)
+    return Table("machines", "Where the runs were made", [*by, "runs"], rows)

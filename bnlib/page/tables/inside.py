@@ -10,7 +10,7 @@ from bnlib.experiment.config import rate_name
 from bnlib.experiment.outcomes import OUTCOMES
 from bnlib.experiment.study import Study
 from bnlib.page.tables.table import Table, interval, number, p_value, share
-from bnlib.page.words import CONSTANT, listing, plural
+from bnlib.page.words import listing
 
 
 def survival(results: Results) -> Table:
@@ -26,11 +26,7 @@ def survival(results: Results) -> Table:
         for arm in study.arms:
             tests = results.find("failed", arm.name, rate, FAILED)
             rows.append([rate_name(rate), arm.label, told[arm.name, rate], p_value(tests[0].p_adjusted) if tests else ""])
-    caption = (
-        f"Runs that failed ({CONSTANT}) in {study.epochs} epoch{'s' * (study.epochs > 1)}, with Wilson 95% intervals; p of "
-        f"McNemar's exact test on pairs, against runs {study.arms[0].label}, adjusted over arms and rates (Holm)."
-    )
-    return Table("survival", caption, named, rows)
+    return Table("survival", "", named, rows)
 
 
 def usable(results: Results) -> Table:
@@ -40,12 +36,7 @@ def usable(results: Results) -> Table:
         ratios = results.find(thresholds.named(thresholds.USABLE), arm.name, kind=REACH)
         told = [number(c.difference, 1) for c in ratios] or [""]
         rows.append([arm.label, listing([rate_name(rate) for rate in good[arm.name]] or ["none"]), *told])
-    caption = (
-        f"Rates at which no run failed and median test accuracy after {study.epochs} epochs is within "
-        f"{100 * thresholds.USABLE:g} point of an arm's best such rate, and how many times as high as {study.arms[0].label} "
-        "the largest rate of a seed is, within as much of that seed's best (geometric mean)."
-    )
-    return Table("usable", caption, ["arm", "usable rates", "largest, over the reference's"], rows)
+    return Table("usable", "", ["arm", "usable rates", "largest, over the reference's"], rows)
 
 
 def left(results: Results) -> Table:
@@ -58,12 +49,8 @@ def left(results: Results) -> Table:
                 f"{100 * its[name].median():.1f}\n{100 * its[name].min():.1f} to {100 * its[name].max():.1f}" for name in names
             ]
             rows.append([rate_name(rate), arm.label, str(len(its)), *(told if len(its) else ["–"] * len(names))])
-    caption = (
-        f"What is dead in the runs that did not fail, and their accuracy, after {plural(results.study.epochs, 'epoch')}; in %, "
-        "median and range."
-    )
     heads = ["learning rate", "arm", "runs", "channels of conv1", "channels of conv2", "units of linear1", "test accuracy"]
-    return Table("left", caption, heads, rows)
+    return Table("left", "", heads, rows)
 
 
 def first_steps(study: Study, steps: pd.DataFrame, layers: Sequence[str]) -> Table:
@@ -76,14 +63,10 @@ def first_steps(study: Study, steps: pd.DataFrame, layers: Sequence[str]) -> Tab
             sizes = [f"{its['step_size', layer, ''].median():.0%}" for layer in layers]
             loss = [f"{its['loss_band', '', measure].median():.2f}" for measure in ("before", "step × 1")]
             rows.append([f"{rate_name(rate)}, {arm.label}", *sizes, *loss])
-    caption = (
-        "The first step: its norm over that of each layer's weights; the loss of its own batch before and after it, in nats; "
-        f"medians over {study.seeds} seeds."
-    )
-    return Table("first-step", caption, ["learning rate, arm", *layers, "loss before", "loss after"], rows)
+    return Table("first-step", "", ["learning rate, arm", *layers, "loss before", "loss after"], rows)
 
 
-def ratios(results: Results, name: str, outcomes: Sequence[str], what: str) -> Table:
+def ratios(results: Results, name: str, outcomes: Sequence[str]) -> Table:
     """Outcomes of what probes saw, as ratios or differences of the arms at each rate."""
     rows = []
     for outcome in outcomes:
@@ -93,12 +76,7 @@ def ratios(results: Results, name: str, outcomes: Sequence[str], what: str) -> T
             mark = "*" * bool(c.sign)
             cells.append(f"{interval(named, c.difference, signed=True)}{mark}" if c.n > 1 else "–")
         rows.append([named.label, *cells])
-    caption = (
-        f"{what} Ratios are of geometric means over the chosen steps of the first epoch, {results.others[0].label} over "
-        f"{results.study.arms[0].label}; of a cosine it is the difference. With 95% intervals over the pairs in which neither "
-        "run failed; * where the interval excludes no difference and p, adjusted over the rates (Holm), is below 5%."
-    )
-    return Table(name, caption, ["measured", *map(rate_name, results.rates)], rows)
+    return Table(name, "", ["measured", *map(rate_name, results.rates)], rows)
 
 
 def gains(
@@ -123,11 +101,7 @@ def gains(
     heads = [f"failed at {rate_name(rate)}" for rate in survival]
     heads += [f"loss of epoch 1 at {rate_name(rate)}" for rate in rates]
     heads.append(f"test accuracy at {rate_name(long.rates[0])}, {long.study.epochs} epochs, %")
-    caption = (
-        "Medians of the runs that did not fail. ↓ or ↑ below or above the network without a norm, ⇊ or ⇈ below or above batch "
-        "norm; told apart by an interval over pairs and p below 5%, adjusted over arms and rates (Holm)."
-    )
-    return Table("gains", caption, ["arm", *heads], rows)
+    return Table("gains", "", ["arm", *heads], rows)
 
 
 def _marked(plain: Results, batch: Results, outcome: str, arm: str, rate: float) -> str:

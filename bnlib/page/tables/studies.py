@@ -5,13 +5,13 @@ from collections.abc import Callable, Iterable
 import pandas as pd
 
 from bnlib.analysis import thresholds
-from bnlib.analysis.original.replay import ARMS, FEWEST
+from bnlib.analysis.original.replay import ARMS
 from bnlib.analysis.results import Results
-from bnlib.experiment.config import CHAIN, rate_name
+from bnlib.experiment.config import rate_name
 from bnlib.experiment.outcomes import OUTCOMES
 from bnlib.experiment.study import Study
 from bnlib.page.tables.table import Table, interval, share
-from bnlib.page.words import CONSTANT, plural, short
+from bnlib.page.words import short
 
 LOSS, ACCURACY = OUTCOMES["train_loss_last"], OUTCOMES["test_accuracy_last"]  # how losses and accuracies are written
 
@@ -26,22 +26,14 @@ def replayed(table: pd.DataFrame) -> Table:
         ]
         for row in table.itertuples()
     ]
-    caption = (
-        "Every epoch that the original printed, in the order in which it ran, beside the replay: mean of the runs that learned "
-        f"and, of {FEWEST} or more, the 95% prediction interval for one more. Losses in nats, accuracies in %."
-    )
     columns = ["epoch", "loss, original", "replay", "inside", "training accuracy, original", "replay", "inside"]
-    return Table("replayed", caption, columns, rows)
+    return Table("replayed", "", columns, rows)
 
 
 def replayed_test(table: pd.DataFrame) -> Table:
     """The published test accuracies beside ours; `table` as `replay.beside_test` makes it."""
     rows = [[_where(row), *_beside(row, "test_accuracy", ACCURACY.number)] for row in table.itertuples()]
-    caption = (
-        "Test accuracies in % after the last epoch at each rate, the original's beside the replay's: mean of the runs that "
-        f"learned and, of {FEWEST} or more, the 95% prediction interval for one more."
-    )
-    return Table("replayed-test", caption, ["rate, arm", "original", "replay", "inside"], rows)
+    return Table("replayed-test", "", ["rate, arm", "original", "replay", "inside"], rows)
 
 
 def _where(row) -> str:
@@ -60,11 +52,7 @@ def _beside(row, column: str, write: Callable[[float], str]) -> list[str]:
 def first_losses(losses: pd.DataFrame) -> Table:
     """The first epoch at each rate: in the original, in its replay, and afresh; `losses` as `replay.first_losses` makes it."""
     rows = [[_where(row), *map(LOSS.number, (row.published, row.replayed, row.fresh))] for row in losses.itertuples()]
-    caption = (
-        "Training loss of the first epoch at each rate, in nats, in the order of the chain; ours in medians over the replay's "
-        "seeds. At the first rate replay and fresh start are the same runs."
-    )
-    return Table("first-losses", caption, ["rate, arm", "original", "replay", "fresh start"], rows)
+    return Table("first-losses", "", ["rate, arm", "original", "replay", "fresh start"], rows)
 
 
 def effects(tables: Iterable[tuple[str, pd.DataFrame]], study: Study) -> Table:
@@ -82,13 +70,7 @@ def effects(tables: Iterable[tuple[str, pd.DataFrame]], study: Study) -> Table:
         for name, table in tables
         for row in table.itertuples()
     ]
-    caption = (
-        f"The change from {rate_name(CHAIN[0])} to a later rate of the chain, over seeds, and its two parts: what a "
-        "fresh start at that rate changes (the rate), and what having been trained before adds (the order). Means over "
-        f"{plural(study.seeds, 'seed')}, but for those with a run that failed, with 95% intervals; losses in nats, accuracies "
-        "in percentage points."
-    )
-    return Table("effects", caption, ["outcome", "change in the chain", "by the rate", "by the order"], rows)
+    return Table("effects", "", ["outcome", "change in the chain", "by the rate", "by the order"], rows)
 
 
 def rates(results: Results) -> Table:
@@ -111,10 +93,4 @@ def rates(results: Results) -> Table:
     columns = ["rate, arm", *each]
     if not several:
         columns = ["learning rate", *(f"{what} {arm}" for arm in short(study).values() for what in each)]
-    caption = (
-        f"Runs of {plural(study.epochs, 'epoch')}, {plural(study.seeds, 'seed')}: median training loss (nats) and test "
-        f"accuracy (%) of the last epoch, of the runs that learned, and the share of runs that failed ({CONSTANT}) with its "
-        f"Wilson interval. Usable: none failed, and the median is within {100 * thresholds.USABLE:g} point of the arm's best "
-        "such rate."
-    )
-    return Table("range", caption, columns, rows)
+    return Table("range", "", columns, rows)

@@ -13,23 +13,31 @@ from bnlib.page.words import minus, short, slug
 
 
 class Table(NamedTuple):
-    """A table under its caption; the first cell of each row is its header.
+    """A table under its title and its caption; the first cell of each row is its header.
+
+    The title is a label. What is to be said of the table is said where it is shown, as `under` has it.
 
     The table is at `#tab-NAME`; a row whose first cell is `First step` at `#NAME.first-step`, the second of that name at
     `#NAME.first-step-2`. It scrolls where it is too wide: a browser lets the keyboard reach it only then.
     """
 
     name: str
-    caption: str
+    title: str
     columns: list[str]
     rows: list[list[str]]
+    caption: str = ""
 
     def under(self, caption: str) -> "Table":
-        """The same with another caption."""
+        """The same with a caption."""
         return self._replace(caption=caption)
 
+    @property
+    def told(self) -> str:
+        """What stands over it: the title, then the caption."""
+        return " ".join(filter(None, [f"{self.title}." if self.title else "", self.caption]))
+
     def __repr__(self) -> str:
-        return f"Table: {self.caption}"
+        return f"Table: {self.told}"
 
     def _repr_html_(self) -> str:
         head, body, name, taken = "", "", escape(self.name), set()
@@ -40,7 +48,7 @@ class Table(NamedTuple):
             body += f'<tr id="{name}.{place}"><th scope="row">{escape(first)}</th>'
             body += f"{''.join(f'<td>{escape(cell)}</td>' for cell in rest)}</tr>"
         return (
-            f'<figure id="tab-{name}" class="table"><figcaption>{escape(self.caption)}</figcaption><div class="scroll">'
+            f'<figure id="tab-{name}" class="table"><figcaption>{escape(self.told)}</figcaption><div class="scroll">'
             f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div></figure>"
         )
 
