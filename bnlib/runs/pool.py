@@ -213,8 +213,11 @@ def _stored(recipe: "Recipe") -> Run:
 
 
 def _of(recipe: "Recipe", checkpoint: "Checkpoint | None") -> Run:
+    from bnlib.runs import store
+
     epochs, looks = (checkpoint.epochs, checkpoint.looks) if checkpoint else ((), ())
-    return Run(recipe.config, epochs, recipe.made_by, probes=recipe.probes, looks=looks)
+    date = store.date(recipe) if epochs else ""
+    return Run(recipe.config, epochs, recipe.made_by, probes=recipe.probes, looks=looks, date=date)
 
 
 def _check(configs: Sequence[RunConfig], data: "Data") -> None:

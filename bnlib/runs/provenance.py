@@ -17,6 +17,7 @@ from bnlib.system import files
 
 # Of a study's records.
 FILES = ("epochs.csv", "timing.csv", "runs.csv", "provenance.json", "networks.csv", "study.json")
+MADE_ON = "runs made on"  # the fact that says between which days
 STEPS = "steps.csv"  # and this, where its runs are probed
 OPTIMISERS = {
     "adam": "Adam, β₁ = 0.9, β₂ = 0.999, ε = 10⁻⁸, no weight decay",
@@ -48,11 +49,13 @@ def facts(described: dict[str, str], runs: pd.DataFrame) -> dict[str, str]:
     """Everything stated about a report's runs: what was described, and of what made each run every kind, with its count."""
     called = {"code": "SHA-256 of the training code", "adopted": "training code changed since"}
     told = {}
-    for column in runs.columns.drop(["run", "epochs", "digest", "configuration", "data", *LOOKED], errors="ignore"):
+    for column in runs.columns.drop(["run", "epochs", "digest", "configuration", "data", "date", *LOOKED], errors="ignore"):
         counts = runs[column].value_counts(sort=False)
         counts = counts[counts.index != ""]
         several = [f"{value} ({count} run{'s' * (count > 1)})" for value, count in counts.items()]
         told[called.get(column, column)] = counts.index[0] if list(counts) == [len(runs)] else "; ".join(several)
+    if days := sorted(filter(None, runs.get("date", ()))):
+        told[MADE_ON] = " to ".join(dict.fromkeys((days[0], days[-1])))
     return described | {name: value for name, value in told.items() if value not in ("none", "") or name == "accelerator"}
 
 

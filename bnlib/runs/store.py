@@ -3,6 +3,8 @@
 import contextlib
 import hashlib
 import io
+import os
+import time
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -140,6 +142,15 @@ def unpacked(entry: bytes, name: str) -> Checkpoint:
     return Checkpoint(epochs, state["model"], state["optimizer"], looks)
 
 
+def date(recipe: Recipe) -> str:
+    """The day on which the run got as far as it is here, in UTC; today, where it is not here: then it was done elsewhere."""
+    try:
+        written = _path(recipe).stat().st_mtime
+    except OSError:
+        written = time.time()
+    return time.strftime("%Y-%m-%d", time.gmtime(written))
+
+
 def put(recipe: Recipe, checkpoint: Checkpoint) -> None:
     """Stores a run after an epoch, whole or not at all, in place of an entry with fewer epochs.
 
@@ -154,9 +165,11 @@ def put(recipe: Recipe, checkpoint: Checkpoint) -> None:
 
 
 def rename(name: str, recipe: Recipe) -> bool:
-    """Stores what lies under another name as this run; returns whether there was anything."""
+    """Stores what lies under another name as this run, with its date; returns whether there was anything."""
+    old = paths.store() / f"{name}.pt"
     try:
-        put(recipe, unpacked((paths.store() / f"{name}.pt").read_bytes(), name))
+        put(recipe, unpacked(old.read_bytes(), name))
+        os.utime(_path(recipe), (old.stat().st_atime, old.stat().st_mtime))
     except (OSError, ValueError):  # nothing, or nothing whole
         return False
     return True

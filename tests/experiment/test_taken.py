@@ -71,7 +71,7 @@ def comparable(run: Run) -> str:
 def test_runs_come_back_as_they_were(tmp_path):
     diverged = made(0.3, NAN, seed=1)
     of_elsewhere = made(0.3, seed=2, made_by=MADE_BY | {"torch": "2", "switches": "none"})  # which others do not speak of
-    adopted = made(0.3, seed=3)._replace(adopted="2 runs of this code gave the bits of code 0123")
+    adopted = made(0.3, seed=3)._replace(adopted="2 runs of this code gave the bits of code 0123", date="2026-11-27")
     runs = [GOOD, OTHER, diverged, of_elsewhere, adopted, CHAIN]
     records.save(records.collect("learning_rate", runs), tmp_path)
     found, refused = records.taken(records.load(tmp_path))

@@ -83,6 +83,13 @@ def test_runs_of_which_something_is_said_that_is_not_of_others_are_counted():
     assert "training code changed since" not in provenance.facts({}, runs("a").assign(adopted=""))
 
 
+def test_facts_say_between_which_days_runs_were_made():
+    made = runs("a", "a", "a").assign(date=["2026-11-27", "", "2026-11-25"])
+    assert provenance.facts({}, made)["runs made on"] == "2026-11-25 to 2026-11-27"
+    assert provenance.facts({}, made[:1])["runs made on"] == "2026-11-27"
+    assert "runs made on" not in provenance.facts({}, runs("a").assign(date=""))
+
+
 def test_facts_of_a_report_name_the_seeds_of_its_studies():
     described = [{"seeds": seeds, "epochs": "3"} for seeds in ("0, 1", "0, 1", "0")]
     shape = {"epochs": 3, "dataset": "digits"}

@@ -1,5 +1,7 @@
 import hashlib
+import os
 import pickle
+import time
 
 import pytest
 import torch
@@ -183,6 +185,14 @@ def test_entry_under_another_run_s_name_is_refused(entry, checkpoint):
     entry.rename(entry.with_name(f"{other.name}.pt"))
     assert store.get(other) is None
     assert store.get(recipe()) is None
+
+
+def test_run_has_the_day_on_which_it_was_stored_and_keeps_it_under_another_name(entry):
+    os.utime(entry, (0, 86_400 * 365))
+    assert store.date(recipe()) == "1971-01-01"
+    assert store.rename(recipe().name, changed(norm="none"))
+    assert store.date(changed(norm="none")) == "1971-01-01"
+    assert store.date(changed(norm="group")) == time.strftime("%Y-%m-%d", time.gmtime())  # it was done elsewhere
 
 
 def test_swapped_entries_are_refused_and_not_lost(entry, checkpoint):

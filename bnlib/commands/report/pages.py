@@ -61,13 +61,15 @@ def render(
 
 
 def _about(results: Path, stands: Path) -> About:
-    """What the pages say of the report: nothing of it hangs on when it was made."""
+    """What the pages say of the report: of when the pages were made nothing, of when its runs were the days."""
     project = tomllib.loads((paths.ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     authors = ", ".join(author["name"] for author in project["authors"])
-    code = provenance.load(results).get("SHA-256 of the training code", "")
+    facts = provenance.load(results)
+    code = facts.get("SHA-256 of the training code", "")
     return About(
         notebooks=os.path.relpath(paths.NOTEBOOKS, stands) if stands.is_relative_to(paths.ROOT) else "",
         data=tuple(f"data/{path.name}" for path in sorted(results.glob("[!.]*.csv"))),
+        dates=facts.get(provenance.MADE_ON, ""),
         code=re.sub(r"\b([0-9a-f]{8})[0-9a-f]{56}\b", r"\1", code),
         citation=f"{authors}, “{project['description']}”, {project['name']} {project['version']}, {project['license']} licence",
         source=project.get("urls", {}).get("Source", ""),

@@ -48,7 +48,7 @@ class Run(NamedTuple):
     """A finished run: configuration, epochs, and what made it, as text by name: data, code, machine.
 
     `adopted` says, where code was changed since, what showed that the bits did not. `looks` are what the probes saw, whose code
-    has the fingerprint `probes`.
+    has the fingerprint `probes`. `date` is the day on which it was finished, in UTC: 2026-11-27; empty where nobody knows.
     """
 
     config: RunConfig
@@ -57,6 +57,7 @@ class Run(NamedTuple):
     adopted: str = ""
     probes: str = ""
     looks: tuple[Look, ...] = ()
+    date: str = ""
 
     @property
     def name(self) -> str:

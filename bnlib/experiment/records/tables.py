@@ -20,6 +20,7 @@ COLUMNS = {
     "runs": ["run", "epochs", "digest", "configuration", "data", "code"],  # and the machine that made each
     "steps": ["run", *RUN, "step", "epoch", "probe", "layer", "measure", "value"],  # of runs that were probed
 }
+TOLD = ("adopted", "date")  # in `runs`, of what did not make a run
 LOOKED = ("probes", "looks")  # in `runs` of a run that was probed: the code that looked, and a digest of what it saw
 # Columns that are never read as numbers.
 TEXT = ("run", "study", "dataset", "network", "norm", "activation", "optimizer", "probe", "layer", "measure")
@@ -47,7 +48,7 @@ def collect(study: str, runs: Iterable[Run]) -> Records:
     seen, timed, made, looked = [], [], [], []
     for config, name, run in ((run.config, run.name, run) for run in runs):
         said = {"run": name, "epochs": len(run.epochs), "digest": digest(run.epochs)}
-        said |= {"configuration": json.dumps(config.changed)} | run.made_by | {"adopted": run.adopted}
+        said |= {"configuration": json.dumps(config.changed)} | run.made_by | {"adopted": run.adopted, "date": run.date}
         made.append(said | ({"probes": run.probes, "looks": digest_of_looks(run.looks)} if run.looks else {}))
         for e in run.epochs:
             rate, epoch = place(config, e.epoch)

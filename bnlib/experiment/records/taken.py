@@ -8,7 +8,7 @@ import pandas as pd
 
 from bnlib.experiment.config import FACTORS, RunConfig
 from bnlib.experiment.records.run import MEASURED, Epoch, Look, Run, digest, digest_of_looks, measured
-from bnlib.experiment.records.tables import COLUMNS, LOOKED, Records
+from bnlib.experiment.records.tables import COLUMNS, LOOKED, TOLD, Records
 
 LARGEST_LOSS = float(np.finfo(np.float32).max)  # that a network can have
 
@@ -39,7 +39,7 @@ def _run(said: pd.Series, rows: pd.DataFrame | None, timing: pd.DataFrame | None
         config = RunConfig.model_validate_json(said.configuration)
     except ValueError:
         raise ValueError("has no configuration that can be read") from None
-    made_by = {name: value for name, value in said.items() if name not in (*COLUMNS["runs"][:4], "adopted", *LOOKED) and value}
+    made_by = {name: value for name, value in said.items() if name not in (*COLUMNS["runs"][:4], *TOLD, *LOOKED) and value}
     seconds = {(row.learning_rate, row.epoch): row.train_seconds for row in timing.itertuples()}
     found: dict[int, Epoch] = {}
     if any(table.duplicated(["study", "learning_rate", "epoch"]).any() for table in (rows, timing)):
@@ -66,7 +66,7 @@ def _run(said: pd.Series, rows: pd.DataFrame | None, timing: pd.DataFrame | None
     if digest_of_looks(looks) != said.get("looks", ""):
         raise ValueError("has other things seen in it than were written")
     config = config.model_copy(update={"probed": bool(looks)})
-    run = Run(config, epochs, made_by, said.get("adopted", ""), said.get("probes", ""), looks)
+    run = Run(config, epochs, made_by, said.get("adopted", ""), said.get("probes", ""), looks, said.get("date", ""))
     if run.name != said.run:
         raise ValueError("has another run's name")
     return run

@@ -43,6 +43,7 @@ class About:
     Args:
         notebooks: address of the folder of the notebooks; empty where pages lie out of its reach.
         data: addresses of the files of numbers.
+        dates: between which days the runs were made.
         code: fingerprint of the code that trained.
         citation: authors, title, version and licence.
         source: address of the project.
@@ -50,6 +51,7 @@ class About:
 
     notebooks: str = ""
     data: tuple[str, ...] = ()
+    dates: str = ""
     code: str = ""
     citation: str = ""
     source: str = ""
