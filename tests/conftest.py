@@ -51,7 +51,7 @@ from filelock import FileLock  # noqa: E402
 
 from bnlib.analysis import contrasts  # noqa: E402
 from bnlib.experiment.config import LEVELS, RunConfig  # noqa: E402
-from bnlib.experiment.records import COLUMNS  # noqa: E402
+from bnlib.experiment.records import COLUMNS, MEASURED  # noqa: E402
 from bnlib.experiment.study import Study  # noqa: E402
 from bnlib.training import loop  # noqa: E402
 from bnlib.training.data import Data, Split  # noqa: E402
@@ -131,7 +131,7 @@ def make_epochs(losses: dict, dataset: str = "mnist", study: str = "learning_rat
             run = (f"{study}-{norm}-{rate}-{seed}", study, dataset, "convnet", norm, "relu", "adam", 0, 100, rate, seed)
             for epoch, (loss, accuracy) in enumerate(values, start=1):
                 predicted = classes or (1 if accuracy == CHANCE else 10)
-                measured = (loss, accuracy, loss * 2, accuracy, pd.NA if np.isnan(loss) else predicted)
+                measured = (loss, accuracy, loss * 2, accuracy, pd.NA if np.isnan(loss) else predicted, np.nan)
                 rows.append((*run, epoch, *measured))
     return pd.DataFrame(rows, columns=COLUMNS["epochs"]).astype({"classes": "Int64"})
 
@@ -153,7 +153,7 @@ def results_of(epochs: pd.DataFrame, steps: pd.DataFrame | None = None, **fields
 
 def make_steps(epochs: pd.DataFrame, looks: dict[tuple[str, str, str], dict[str, list[float]]]) -> pd.DataFrame:
     """Records of what probes saw at the first step of runs of one epoch: by (probe, layer, measure), arm and seed."""
-    runs = epochs[epochs.epoch == 1].drop(columns=["train_loss", "train_accuracy", "test_loss", "test_accuracy", "classes"])
+    runs = epochs[epochs.epoch == 1].drop(columns=MEASURED)
     rows = [
         row
         | dict(zip(("probe", "layer", "measure"), what, strict=True))

@@ -171,11 +171,12 @@ def halves(found: Mapping[str, Results]) -> Mapping[str, Mapping[str, Results]]:
 
 
 def _parts(results: Results, wanted: Sequence[dict[str, Any]]) -> Sequence[Part]:
-    """What a claim needs; nothing where the study has not all of it."""
+    """What a claim needs, but for the ways of which the study has not all, or no pair of runs anything."""
     found = [(need, _find(results, need)) for need in wanted]
-    if not all(len(rows) == len(need.get("rates", [None])) for need, rows in found):
-        return ()
-    whole = iter(holm([row.p for need, rows in found if need.get("kind") != PUBLISHED for row in rows]))
+    whole = [len(rows) == len(need.get("rates", [None])) and any(row.n for row in rows) for need, rows in found]
+    lacking = {need.get("way") for (need, _), all_there in zip(found, whole, strict=True) if not all_there}
+    found = [(need, rows) for need, rows in found if need.get("way") not in lacking]
+    adjusted = iter(holm([row.p for need, rows in found if need.get("kind") != PUBLISHED for row in rows]))
     return tuple(
         Part(
             text=_text(results, row),
@@ -183,7 +184,7 @@ def _parts(results: Results, wanted: Sequence[dict[str, Any]]) -> Sequence[Part]
             rate=row.against if row.kind in CHANGES else row.learning_rate,
             contrast=row,
             wanted=1 if need["wanted"] == "above" else -1,
-            p_claim=np.nan if row.kind == PUBLISHED else next(whole),
+            p_claim=np.nan if row.kind == PUBLISHED else next(adjusted),
         )
         for need, rows in found
         for row in rows

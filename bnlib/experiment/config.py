@@ -21,6 +21,7 @@ TESTED = {
     "fashion_mnist": (1000,) * 10,
     "digits": (36, 36, 35, 37, 36, 37, 36, 36, 35, 36),
 }
+FITTED = 5000  # training images, the first ones, on which it is measured how well a network fits
 THREADS = 1  # per run on a CPU: another number of threads gives other last bits, and runs go on side by side anyway
 
 # The one place to name a level: what it is called on the pages. `training` has the code of each under the same name; what a

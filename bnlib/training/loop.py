@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from bnlib.experiment.config import RunConfig, place
+from bnlib.experiment.config import FITTED, RunConfig, place
 from bnlib.experiment.records import Epoch, Look
 from bnlib.training import hardware, models, optimizers
 from bnlib.training.data import Data, Split
@@ -55,8 +55,8 @@ def fit(
 
     The learning rate is constant once it has warmed up. Where the configuration has later rates, the network goes on to each
     with its weights and a new optimizer. The training loss is the mean of the epoch's batch losses, the training accuracy
-    counts each image as the network stood when it was trained on. A batch loss or a test loss that is not finite ends the run
-    with that epoch, as diverged.
+    counts each image as the network stood when it was trained on; the fitted loss is that of the first `FITTED` training images
+    after the epoch, in evaluation mode. A loss that is not finite ends the run with that epoch, as diverged.
 
     Args:
         config: the run; its `dataset` must be `data.name`.
@@ -89,12 +89,18 @@ def fit(
                 loss, accuracy = train_epoch(step, train, config, len(done) + 1)
             seconds = time.perf_counter() - began
             tested = evaluate(model, test.images, test.labels, precision=config.precision)
+            fitted = evaluate(model, train.images[:FITTED], train.labels[:FITTED], precision=config.precision)
             measured = (loss, accuracy, tested.loss, tested.accuracy, tested.classes)
-            if not np.isfinite(measured).all():
-                measured = (np.nan,) * 5
-            epoch = Epoch(len(done) + 1, *measured, seconds)
+            epoch = finished(len(done) + 1, *measured, fitted=fitted.loss, seconds=seconds)
             checkpoint = Checkpoint((*done, epoch), model.state_dict(), optimizer.state_dict())
             yield checkpoint
+
+
+def finished(epoch: int, *measured: float, fitted: float, seconds: float) -> Epoch:
+    """What an epoch gave, in the order of `Epoch`; as diverged where any of it is not finite."""
+    if not np.isfinite((*measured, fitted)).all():
+        measured, fitted = (np.nan,) * len(measured), np.nan
+    return Epoch(epoch, *measured, seconds, fitted)
 
 
 def start(config: RunConfig, checkpoint: Checkpoint | None = None) -> tuple[nn.Module, torch.optim.Optimizer]:

@@ -157,6 +157,19 @@ def test_each_part_supports_with_its_own_p_and_contradicts_with_that_of_all():
     assert [claim.at(rate) for rate in claim.rates] == [SUPPORTED, CONTRADICTED, SUPPORTED]
 
 
+@pytest.mark.parametrize(("better", "verdict"), [(-0.01, SUPPORTED), (0.01, DEPENDS)])
+def test_regularising_is_judged_at_the_same_training_loss_too_where_that_was_measured(better, verdict):
+    epochs = runs(gain=0.6)
+    epochs["fitted_loss"] = 0.2 / 2**epochs.epoch  # 0.025 after three epochs
+    epochs["test_loss"] = 0.05 + 0.0001 * epochs.seed + better * (1 + 0.01 * epochs.seed) * (epochs.norm == "batch")
+    claim = judge(epochs)["7"]
+    assert claim.ways["training minus test accuracy"] == SUPPORTED
+    assert claim.verdict == verdict
+    parts = [part for part in claim.parts if part.way == "test loss at the same training loss"]
+    assert [(part.rate, part.contrast.n) for part in parts] == [(0.001, 8), (0.005, 8)]
+    assert {part.way for part in judge(runs(gain=0.6))["7"].parts} == {"training minus test accuracy"}
+
+
 def part_with(p: float, rate: float, *, wanted: int = 1, p_claim: float = 1.0, way: str = "", **fields) -> claims.Part:
     """A part of which the mean lies above zero by so small a p."""
     row = dict.fromkeys(contrasts.COLUMNS, 0) | {

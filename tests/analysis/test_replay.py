@@ -17,7 +17,7 @@ def chain(scale: dict[int, float] | None = None) -> pd.DataFrame:
     published, test = replay.published(), replay.published_test()
     rows = []
     for seed, factor in (scale or AROUND).items():
-        mine = published.assign(dataset="mnist", study="replay", seed=seed, test_loss=0.05, classes=10)
+        mine = published.assign(dataset="mnist", study="replay", seed=seed, test_loss=0.05, classes=10, fitted_loss=np.nan)
         mine["train_loss"] *= factor
         mine["train_accuracy"] = 1 - (1 - mine.train_accuracy) * factor
         mine["test_accuracy"] = [1 - (1 - test.loc[row.learning_rate, row.norm]) * factor for row in mine.itertuples()]

@@ -19,7 +19,9 @@ def read(name: str, records: pd.DataFrame, given: int = 3) -> float:
     return OUTCOMES[name].read(records, given)
 
 
-RUN = run((0.5, 0.90), (0.3, 0.98), (0.2, 0.985), (0.1, 0.975)).assign(train_accuracy=[0.8, 0.9, 0.95, 0.99])
+RUN = run((0.5, 0.90), (0.3, 0.98), (0.2, 0.985), (0.1, 0.975)).assign(
+    train_accuracy=[0.8, 0.9, 0.95, 0.99], fitted_loss=[0.4, 0.05, 0.0125, 0.01]
+)
 
 
 @pytest.mark.parametrize(
@@ -36,6 +38,7 @@ RUN = run((0.5, 0.90), (0.3, 0.98), (0.2, 0.985), (0.1, 0.975)).assign(train_acc
         ("fluctuation", 0.01),  # from 0.985 in the third epoch to 0.975 in the fourth; what was before does not count
         ("fluctuation_loss", 0.1),
         ("fluctuation_log_loss", 2),  # from 0.2 to a half of it
+        ("test_loss_at_fit", 0.5),  # by the logarithm 0.025 is halfway from 0.05 to 0.0125: from 0.6 to 0.4
         ("gap", 0.015),
         ("epochs_until_0.98", 2),
         ("epochs_until_0.985", 3),
@@ -50,6 +53,15 @@ def test_every_outcome_has_a_test_and_those_of_the_original_s_table_exist():
     (mark,) = test_outcome_is_read_off_a_run.pytestmark
     assert {name for name, _ in mark.args[1]} == set(MEASURED)
     assert set(TABLE) <= set(OUTCOMES)
+
+
+@pytest.mark.parametrize("fitted", [[0.4, 0.05, 0.03, 0.03], [0.01, 0.05, 0.01, 0.01], [np.nan] * 4])
+def test_run_that_did_not_come_to_the_same_fit_or_was_there_before_is_not_compared_at_it(fitted):
+    assert np.isnan(read("test_loss_at_fit", RUN.assign(fitted_loss=fitted), given=4))
+
+
+def test_run_that_failed_is_not_compared_at_the_same_fit():
+    assert np.isnan(read("test_loss_at_fit", RUN.assign(classes=1), given=4))
 
 
 def test_run_of_one_epoch_has_no_second_one():

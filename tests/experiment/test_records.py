@@ -36,11 +36,18 @@ def collect(*runs: Run, study: str = "learning_rate") -> records.Records:
 def test_one_row_for_each_epoch_of_each_run():
     table = collect(run(), run("batch", losses=(0.2, np.nan))).epochs
     header = "run,study,dataset,network,norm,activation,optimizer,warmup,batch_size,learning_rate,seed,epoch,"
-    assert ",".join(table.columns) == header + "train_loss,train_accuracy,test_loss,test_accuracy,classes"
+    assert ",".join(table.columns) == header + "train_loss,train_accuracy,test_loss,test_accuracy,classes,fitted_loss"
     assert named(table) == ["none-0"] * 2 + ["batch-0"] * 2
     assert set(table.study) == {"learning_rate"}
     assert table.train_loss.tolist()[:3] == [0.3, 0.2, 0.2]
     assert table.classes.tolist() == [7, 7, 7, pd.NA]
+
+
+def test_digest_of_runs_from_before_the_fitted_loss_was_measured_is_as_it_was():
+    before, now = (run()._replace(epochs=tuple(replace(e, fitted_loss=x) for e in run().epochs)) for x in (np.nan, 0.1))
+    digests = [collect(each).runs.digest[0] for each in (before, now)]
+    assert digests[0] == "da123acbd195adc9"
+    assert digests[1] != digests[0]
 
 
 def test_every_factor_of_a_run_stands_in_its_rows():

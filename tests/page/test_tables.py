@@ -201,16 +201,26 @@ def test_parts_of_a_claim_say_what_they_are_judged_by(judged):
 
 def test_other_tables_are_of_every_rate():
     results = results_of(runs())
-    assert [row[4] for row in tables.gaps(results).rows] == ["8", "8", "8"]
+    assert [row[-1] for row in tables.gaps(results).rows] == ["8 of 8"] * 3
     reached = tables.reached(results)
     assert len(reached.rows) == 9
     assert len(reached.columns) == len(reached.rows[0]) == 7
     assert [row[1] for row in tables.best_rates(results).rows][:2] == ["0.001", "0.001"]
 
 
+def test_generalisation_at_the_same_fit_is_told_where_it_was_recorded():
+    epochs = runs()
+    fits = epochs.assign(fitted_loss=np.where(epochs.learning_rate < 0.01, 0.1 / 2**epochs.epoch, 0.1))
+    heads = [row[0] for row in tables.gaps(results_of(fits)).rows]
+    assert heads[3:] == ["test loss at the same fit at 0.001", "test loss at the same fit at 0.005"]
+
+
 def test_other_tables_are_of_every_arm_too():
     results = results_of(with_arms(runs(), "group", "layer"))
-    for table, head, measures in ((tables.steadiness(results), "test accuracy at ", 3), (tables.gaps(results), "", 1)):
+    for table, head, measures in (
+        (tables.steadiness(results), "test accuracy at ", 3),
+        (tables.gaps(results), "accuracy at ", 1),
+    ):
         assert len(cells(table)) == 1 + 3 * 3 * measures
         assert [row[0] for row in table.rows][:2] == [f"{head}0.001, with {name} norm" for name in ("batch", "group")]
         assert [bool(row[1]) for row in table.rows] == [True, False, False] * 3 * measures

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from bnlib.experiment.config import LEVELS, RunConfig
-from bnlib.experiment.records import Epoch
+from bnlib.experiment.records import MEASURED, Epoch
 from bnlib.training import hardware, loop, models
 from bnlib.training.data import Data, Split
 from bnlib.training.loop import epoch_order, evaluate, fit, make_step, start, train_epoch
@@ -19,7 +19,7 @@ def config(**fields) -> RunConfig:
 
 
 def measured(epoch: Epoch) -> tuple:
-    return epoch.train_loss, epoch.train_accuracy, epoch.test_loss, epoch.test_accuracy, epoch.classes
+    return tuple(getattr(epoch, name) for name in MEASURED)
 
 
 def epochs(config: RunConfig, data: Data, checkpoint: loop.Checkpoint | None = None) -> tuple[Epoch, ...]:
@@ -128,6 +128,16 @@ def test_evaluate_weights_short_last_batch_by_size(monkeypatch):
     result = evaluate(Stub(0.5), torch.zeros(5, 1, 28, 28), labels)
     assert result.accuracy == pytest.approx(4 / 5)
     assert result.loss == pytest.approx((4 * math.log(2) + math.log(18)) / 5, rel=1e-6)
+
+
+def test_fitted_loss_is_that_of_the_first_training_images_after_the_epoch(tiny_data, tensors, monkeypatch):
+    monkeypatch.setattr(loop, "FITTED", 30)
+    checkpoint = next(fit(config(epochs=1), tiny_data))
+    model = models.build(config())
+    model.load_state_dict(checkpoint.model)
+    expected = evaluate(model, tensors.train.images[:30], tensors.train.labels[:30]).loss
+    assert checkpoint.epochs[0].fitted_loss == pytest.approx(expected, rel=1e-6)
+    assert checkpoint.epochs[0].fitted_loss != pytest.approx(checkpoint.epochs[0].train_loss, rel=0.01)
 
 
 def test_evaluate_counts_the_classes_that_it_predicts(tensors):

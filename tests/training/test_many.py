@@ -9,6 +9,7 @@ import torch
 from torch.nn import functional as F
 
 from bnlib.experiment.config import RunConfig
+from bnlib.experiment.records import MEASURED
 from bnlib.training import hardware, loop, models, optimizers, probes
 from bnlib.training.loops import kernels, layers, many
 from bnlib.training.loops.many import Run
@@ -95,7 +96,7 @@ def test_runs_are_those_of_the_loop_but_for_rounding(norm, tiny_data):
     c = config(norm=norm, learning_rate=0.001, epochs=1)
     (_, made), *_ = many.fit([Run(c)], tiny_data)
     *_, standard = loop.fit(c, tiny_data)
-    for name in ("train_loss", "train_accuracy", "test_loss", "test_accuracy", "classes"):
+    for name in MEASURED:
         assert getattr(made.epochs[0], name) == pytest.approx(getattr(standard.epochs[0], name), rel=1e-3), name
     assert set(made.model) == set(standard.model)
     for name, value in standard.model.items():

@@ -6,11 +6,23 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bnlib.experiment.outcomes.measured import MEASURED, SETTLED, TABLE, THRESHOLDS, failed
+from bnlib.experiment.outcomes.measured import FIT, MEASURED, SETTLED, TABLE, THRESHOLDS, failed
 from bnlib.experiment.outcomes.outcome import Outcome
 from bnlib.experiment.outcomes.seen import OF_FAILED, SEEN
 
-__all__ = ["MEASURED", "OUTCOMES", "SEEN", "SETTLED", "TABLE", "THRESHOLDS", "Outcome", "failed", "per_run", "with_ended"]
+__all__ = [
+    "FIT",
+    "MEASURED",
+    "OUTCOMES",
+    "SEEN",
+    "SETTLED",
+    "TABLE",
+    "THRESHOLDS",
+    "Outcome",
+    "failed",
+    "per_run",
+    "with_ended",
+]
 
 OUTCOMES = MEASURED | SEEN
 

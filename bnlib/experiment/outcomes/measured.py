@@ -9,6 +9,7 @@ from bnlib.experiment.config import TESTED
 from bnlib.experiment.outcomes.outcome import Outcome
 
 THRESHOLDS = (0.98, 0.985, 0.99)  # test accuracies by which it is told how soon a network learns
+FIT = 0.025  # nats on training images: at it the arms are compared by how they do on others
 SETTLED = 3  # the epoch from which on a run should not change much any more
 
 
@@ -48,6 +49,19 @@ def _factor(run: pd.DataFrame, given: int) -> float:
         return float(np.exp(_fluctuation("train_loss")(run.assign(train_loss=np.log(run.train_loss)), given)))
 
 
+def _at_fit(run: pd.DataFrame, given: int) -> float:
+    """Test loss where the loss on training images has come down to `FIT`, between two epochs by its logarithm.
+
+    NaN for a run that failed, never came so low, or had come lower by its first epoch.
+    """
+    there = np.flatnonzero(run.fitted_loss.to_numpy(dtype=float) <= FIT)
+    if failed(run) or not len(there) or there[0] == 0:
+        return np.nan
+    before, after = run.iloc[there[0] - 1], run.iloc[there[0]]
+    way = np.log(before.fitted_loss / FIT) / np.log(before.fitted_loss / after.fitted_loss)
+    return float(before.test_loss + way * (after.test_loss - before.test_loss))
+
+
 def _second(column: str) -> Callable[[pd.DataFrame, int], float]:
     return lambda run, given: run[column].iloc[1] if len(run) > 1 else np.nan
 
@@ -77,6 +91,7 @@ MEASURED = {
     "fluctuation": Outcome("fluctuation of test accuracy", "accuracy", "", False, _fluctuation("test_accuracy")),
     "fluctuation_loss": Outcome("fluctuation of training loss", "loss", "", False, _fluctuation("train_loss")),
     "fluctuation_log_loss": Outcome("factor from one training loss to the next", "ratio", "", False, _factor),
+    "test_loss_at_fit": Outcome(f"test loss at a training loss of {FIT:g}", "test_loss", "", False, _at_fit),
     "gap": Outcome("training accuracy minus test accuracy", "difference of accuracy", "last", False, _gap),
     **{f"epochs_until_{threshold:g}": _until(threshold) for threshold in THRESHOLDS},
 }

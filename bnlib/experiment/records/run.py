@@ -9,15 +9,16 @@ import numpy as np
 from bnlib.experiment.config import RunConfig, full_name
 from bnlib.system.stamps import fingerprint
 
-MEASURED = ["train_loss", "train_accuracy", "test_loss", "test_accuracy", "classes"]
+MEASURED = ["train_loss", "train_accuracy", "test_loss", "test_accuracy", "classes", "fitted_loss"]
 
 
 @dataclass(frozen=True)
 class Epoch:
     """What one epoch of a run gave. Losses in nats per image, accuracies as fractions, seconds of training alone.
 
-    `classes` is how many classes were predicted for at least one test image. In the epoch in which a run diverges all but the
-    seconds are NaN, and it is the run's last.
+    `classes` is how many classes were predicted for at least one test image; `fitted_loss` is the loss on training images after
+    the epoch, taken as that on test images is. In the epoch in which a run diverges all but the seconds are NaN, and it is the
+    run's last.
     """
 
     epoch: int
@@ -27,6 +28,7 @@ class Epoch:
     test_accuracy: float
     classes: float
     seconds: float
+    fitted_loss: float = np.nan  # where it was not measured
 
     @property
     def diverged(self) -> bool:
@@ -85,8 +87,13 @@ def measured(epoch: Epoch) -> tuple[float, ...]:
 
 
 def digest(epochs: Sequence[Epoch]) -> str:
-    """What a changed number in the records of a run is noticed by."""
-    return fingerprint([[repr(float(value)) for value in measured(epoch)] for epoch in epochs])[:16]
+    """What a changed number in the records of a run is noticed by; `fitted_loss` counts where it was measured."""
+
+    def told(epoch: Epoch) -> list[str]:
+        *values, fitted = map(float, measured(epoch))
+        return [repr(value) for value in (values if np.isnan(fitted) else (*values, fitted))]
+
+    return fingerprint([told(epoch) for epoch in epochs])[:16]
 
 
 def digest_of_looks(looks: Sequence[Look]) -> str:

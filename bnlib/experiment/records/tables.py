@@ -65,8 +65,10 @@ def collect(study: str, runs: Iterable[Run]) -> Records:
 
 
 def _whole(table: pd.DataFrame) -> pd.DataFrame:
-    """The table with counts as whole numbers, though some are missing."""
-    return table.astype({"classes": "Int64"}) if "classes" in table else table
+    """The table with counts as whole numbers, though some are missing; what is none stays, and `taken` refuses its run."""
+    if "classes" not in table or (table.classes.dropna() % 1).any():
+        return table
+    return table.astype({"classes": "Int64"})
 
 
 def join(parts: Iterable[Records]) -> Records:
@@ -127,7 +129,10 @@ def load(folder: Path) -> Records:
             table = pd.read_csv(path, dtype=str, keep_default_na=False)
         except (ValueError, IsADirectoryError) as error:  # nothing in it, or no table
             raise UserError(f"{path} is not a table of records: {error}") from error
-        # A factor that was none when these were written is at its default; a learning rate always was one.
+        # What was not measured when these were written has no number; a factor that was none is at its default, and a learning
+        # rate always was one.
+        if name == "epochs" and "fitted_loss" not in table.columns:
+            table["fitted_loss"] = ""
         for factor in set(FACTORS) - {"learning_rate"} & set(columns) - set(table.columns):
             table[factor] = RunConfig.model_fields[factor].default
         if not set(columns) <= set(table.columns) or (table.empty and name != "steps"):

@@ -93,7 +93,8 @@ def _check(epochs: Sequence[Epoch]) -> None:
         if epoch.diverged and (epoch != epochs[-1] or not np.isnan(measured(epoch)).all()):
             raise ValueError(f"has no training loss in epoch {epoch.epoch}, and yet goes on")
         if not epoch.diverged:
-            losses, shares = (epoch.train_loss, epoch.test_loss), (epoch.train_accuracy, epoch.test_accuracy)
+            losses, shares = [epoch.train_loss, epoch.test_loss], (epoch.train_accuracy, epoch.test_accuracy)
+            losses += [] if np.isnan(epoch.fitted_loss) else [epoch.fitted_loss]
             known = epoch.classes if not np.isnan(epoch.classes) else 1
             if not (all(0 <= x <= LARGEST_LOSS for x in losses) and all(0 <= x <= 1 for x in shares) and known in range(1, 11)):
                 raise ValueError(f"has a number in epoch {epoch.epoch} that no run can give")

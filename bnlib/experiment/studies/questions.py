@@ -15,7 +15,8 @@ RANGE_EPOCHS = 2  # enough to see at which rates a network learns
 RANGE_OUTCOMES = ("train_loss_last", "test_accuracy_last")
 REPLAY_OUTCOMES = (  # what the original's claims speak of
     *("train_loss_first", "train_loss_second", "train_loss_last", "train_accuracy_first", "train_accuracy_second"),
-    *("test_accuracy_last", "fluctuation", "fluctuation_loss", "fluctuation_log_loss", "gap", "epochs_until_0.985"),
+    *("test_accuracy_last", "fluctuation", "fluctuation_loss", "fluctuation_log_loss", "gap", "test_loss_at_fit"),
+    "epochs_until_0.985",
 )
 FEW_OUTCOMES = ("train_loss_first", "train_loss_last", "test_accuracy_last")
 FIRST_EPOCH = ("train_loss_first", "test_accuracy_last")  # of runs of one epoch

@@ -12,8 +12,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from bnlib.analysis.results import MARGIN
 from bnlib.analysis.thresholds import USABLE
-from bnlib.experiment.config import DATASETS, rate_name
-from bnlib.experiment.outcomes import OUTCOMES, SETTLED
+from bnlib.experiment.config import DATASETS, FITTED, rate_name
+from bnlib.experiment.outcomes import FIT, OUTCOMES, SETTLED
 from bnlib.page import words
 from bnlib.page.prose.command import command
 from bnlib.page.prose.phrases import PHRASES
@@ -31,7 +31,16 @@ FILTERS = {
 SAYS = PHRASES | {
     "command": command,
     **{"plural": words.plural, "constant": words.CONSTANT, "DATASETS": DATASETS, "titles": OUTCOMES},
-    **{"USABLE": USABLE, "MARGIN": MARGIN, "SETTLED": SETTLED, "zip": zip, "min": min, "max": max},
+    **{
+        "USABLE": USABLE,
+        "MARGIN": MARGIN,
+        "SETTLED": SETTLED,
+        "FIT": FIT,
+        "FITTED": FITTED,
+        "zip": zip,
+        "min": min,
+        "max": max,
+    },
 }
 
 

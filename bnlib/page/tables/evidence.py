@@ -19,6 +19,8 @@ FLUCTUATIONS = {  # what each is called where there is little room
     "fluctuation_log_loss": "factor of training loss",
 }
 
+GAPS = {"gap": "accuracy", "test_loss_at_fit": "test loss at the same fit"}
+
 
 def tests(results: Results, outcome_name: str) -> Table:
     """One outcome at every rate: the difference and its test over pairs that learned, then all pairs by rank."""
@@ -84,13 +86,15 @@ def steadiness(results: Results) -> Table:
 
 
 def gaps(results: Results) -> Table:
-    """Training accuracy minus test accuracy of each arm at each rate."""
+    """By two measures at each rate, how well each arm does on new images; the second where it was recorded."""
     rows = [
-        [head, *compared(results, "gap", rate, arm), str(results.one("gap", arm, rate).n)]
+        [head, *compared(results, name, rate, arm), p_value(c.p_adjusted), f"{c.n} of {c.pairs}"]
+        for name, short in GAPS.items()
         for rate in results.rates
-        for arm, head in heads(results.study, rate_name(rate)).items()
+        for arm, head in heads(results.study, f"{short} at {rate_name(rate)}").items()
+        if (c := results.one(name, arm, rate)).n
     ]
-    return Table("gaps", "", ["learning rate", *long_columns(results.study), "pairs"], rows)
+    return Table("gaps", "", ["measure, rate", *long_columns(results.study), "p, Holm", "pairs"], rows)
 
 
 def claims(judged: Sequence[Claim]) -> Table:

@@ -7,11 +7,10 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from bnlib.experiment.config import RunConfig, place
+from bnlib.experiment.config import FITTED, RunConfig, place
 from bnlib.experiment.records import Epoch
 from bnlib.training import hardware, loop
 from bnlib.training.data import Data
@@ -81,9 +80,10 @@ def fit(runs: Sequence[Run], data: Data) -> Iterator[tuple[int, Checkpoint]]:
             while not any(runs[i].is_finished for i in left):  # else the graph has one that is to rest
                 seconds = together.epoch([len(runs[i].epochs) + 1 for i in left])
                 tested = torch.stack([networks[i].tested(test) for i in left]).tolist()
-                for i, trained, its in zip(left, together.trained(), tested, strict=True):
-                    measured = (*trained, *its) if np.isfinite((*trained, *its)).all() else (np.nan,) * 5
-                    epoch = Epoch(len(runs[i].epochs) + 1, *measured, seconds / len(left))
+                fitted = torch.stack([networks[i].tested(train, FITTED)[0] for i in left]).tolist()
+                for i, trained, its, fit_loss in zip(left, together.trained(), tested, fitted, strict=True):
+                    number, each = len(runs[i].epochs) + 1, seconds / len(left)
+                    epoch = loop.finished(number, *trained, *its, fitted=fit_loss, seconds=each)
                     runs[i].checkpoint = Checkpoint((*runs[i].epochs, epoch), *networks[i].state())
                     yield i, runs[i].checkpoint
 
