@@ -11,8 +11,17 @@ from bnlib.experiment.outcomes.outcome import Outcome
 from bnlib.experiment.outcomes.seen import OF_FAILED, SEEN
 
 __all__ = [
-    *("FIT", "MEASURED", "OUTCOMES", "SEEN", "SETTLED", "TABLE", "THRESHOLDS"),
-    *("Outcome", "failed", "per_run", "with_ended"),
+    "FIT",
+    "MEASURED",
+    "OUTCOMES",
+    "SEEN",
+    "SETTLED",
+    "TABLE",
+    "THRESHOLDS",
+    "Outcome",
+    "failed",
+    "per_run",
+    "with_ended",
 ]
 
 OUTCOMES = MEASURED | SEEN
