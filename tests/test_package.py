@@ -68,6 +68,17 @@ def test_processes_that_are_started_elsewhere_know_that_folder(run, tmp_path):
     assert run("-c", code).stdout.count(str(tmp_path / "reports/mnist")) == 2
 
 
+@pytest.mark.long
+def test_whole_report_is_made_where_there_is_no_checkout(run, tmp_path):
+    sizes = {"SEEDS": "1", "EPOCHS": "1", "LEARNING_RATES": "0.001 0.01", "RANGE_RATES": "0.001 0.01"}
+    said = run("-m", "bnlib", "report", DATASET="digits", STUDIES="rates range replay", **sizes)
+    assert said.returncode == 0, said.stderr
+    page = (tmp_path / "reports/digits/index.html").read_text()
+    assert "<h1" in page
+    assert "MIT licence" in page
+    assert (tmp_path / "reports/digits/data/claims.csv").is_file()
+
+
 def test_unknown_command_is_refused(run):
     said = run("-m", "bnlib", "banana")
     assert said.returncode == 2

@@ -1,8 +1,8 @@
 """The last step: executed notebooks become pages, with the data beside them."""
 
+import importlib.metadata
 import os
 import re
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -62,8 +62,6 @@ def render(
 
 def _about(results: Path, stands: Path) -> About:
     """What the pages say of the report: of when the pages were made nothing, of when its runs were the days."""
-    project = tomllib.loads((paths.ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    authors = ", ".join(author["name"] for author in project["authors"])
     facts = provenance.load(results)
     code = facts.get("SHA-256 of the training code", "")
     return About(
@@ -71,9 +69,16 @@ def _about(results: Path, stands: Path) -> About:
         data=tuple(f"data/{path.name}" for path in sorted(results.glob("[!.]*.csv"))),
         dates=facts.get(provenance.MADE_ON, ""),
         code=re.sub(r"\b([0-9a-f]{8})[0-9a-f]{56}\b", r"\1", code),
-        citation=f"{authors}, “{project['description']}”, {project['name']} {project['version']}, {project['license']} licence",
-        source=project.get("urls", {}).get("Source", ""),
+        **project(),
     )
+
+
+def project() -> dict[str, str]:
+    """What pages say of the project, from the package's metadata: how to cite it, and its address, empty where it has none."""
+    told = importlib.metadata.metadata("bnlib")
+    addresses = dict(each.split(", ", 1) for each in told.get_all("Project-URL", []))
+    its = f"{told['Name']} {told['Version']}, {told['License-Expression']} licence"
+    return {"citation": f"{told['Author']}, “{told['Summary']}”, {its}", "source": addresses.get("Source", "")}
 
 
 def _rendered(executed: Path, page: Page, pages: list[Page], about: About, hangs_on: Mapping) -> bytes:

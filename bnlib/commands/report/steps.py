@@ -198,7 +198,7 @@ class Report:
         made_by = [*files.visible(PACKAGE / "page/html", "*.py"), *template]
         common = self.common | {
             "template": stamps.sources([Path(__file__), Path(__file__).with_name("pages.py"), *made_by], PACKAGE),
-            "project": stamps.sources([paths.ROOT / "pyproject.toml"], paths.ROOT),
+            "project": pages.project(),
         }
         inputs = common | {
             "notebooks": stamps.sources(executed, self.executed),
