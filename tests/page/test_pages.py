@@ -150,6 +150,9 @@ def test_title_and_answer_come_first(width, height, browser):
 def test_answer_and_picture_are_in_the_first_screen(browser):
     page, *_ = opened(browser, COMMITTED / "index.html", width=1280, height=800)
     assert in_first_screen(page, "main strong", ".picture .panel")
+    facts = page.locator("main li").all()[:5]
+    assert [fact.bounding_box()["height"] < 40 for fact in facts] == [True] * 5  # a line each
+    assert page.locator(".picture .panel").first.bounding_box()["y"] < 480
     page.close()
 
 

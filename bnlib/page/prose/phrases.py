@@ -88,6 +88,11 @@ def count(share: Interval, noun: str = "") -> str:
     return f"{round(share.estimate * share.n) if share.n else 0} of {plural(share.n, noun) if noun else share.n}"
 
 
+def of_pairs(some: int, pairs: int) -> str:
+    """`7 of 8 pairs`, or `all 8`."""
+    return f"all {pairs}" if some == pairs else f"{some} of {pairs} pairs"
+
+
 def failures(results: Results, rate: float | None = None, arms: Sequence[Arm] = ()) -> str:
     """How many runs of each arm failed, of all or of one rate: `2 of 8 runs without batch norm and 0 of 8 with it`.
 
@@ -106,6 +111,5 @@ def failed_at(results: Results, rate: float) -> str:
     return by_text({arm.label: count(results.failed(arm.name, rate)) for arm in results.study.arms})
 
 
-PHRASES = {
-    each.__name__: each for each in (always, at, by_text, count, failed_at, failures, is_pair, noun, of_arm, over, where)
-}
+SAID = (always, at, by_text, count, failed_at, failures, is_pair, noun, of_arm, of_pairs, over, where)
+PHRASES = {phrase.__name__: phrase for phrase in SAID}
