@@ -32,7 +32,7 @@ SPREAD := --numprocesses=auto --dist=loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help report reproduce verify adopt bench test test-fast test-long lab lint format lock clean clean-all ready
+.PHONY: help report reproduce verify adopt bench test test-fast test-long coverage lab lint format lock clean clean-all ready
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 } /^#:/ { print substr($$0, 3) }' Makefile
@@ -60,6 +60,12 @@ test-fast: ready ## Those of them that take seconds
 
 test-long: ready ## What takes longer: kills, a cluster, notebooks
 	@"$$PYTHON" -m pytest $(SPREAD) -m long
+
+coverage: ready ## Which lines of analysis, experiment, training tests reach
+	@"$$PYTHON" -m coverage erase
+	@"$$PYTHON" -m coverage run -m pytest $(SPREAD)
+	@"$$PYTHON" -m coverage combine --quiet
+	@"$$PYTHON" -m coverage report
 
 lab: ready ## JupyterLab, opened on the notebooks
 	$(if $(filter 0,$(shell id -u)),@echo "You are root: JupyterLab is started with --allow-root")

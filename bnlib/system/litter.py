@@ -14,7 +14,7 @@ from pathlib import Path
 
 from bnlib.system import paths
 
-TOOLS = (".pytest_cache", ".ruff_cache", ".hypothesis")
+TOOLS = (".pytest_cache", ".ruff_cache", ".mypy_cache", ".coverage", ".hypothesis")
 CODE = ("bnlib", "tests", "notebooks")
 COMPARED = "nbval-check-output"  # tags a cell whose output is kept, for the tests
 
