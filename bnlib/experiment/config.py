@@ -40,17 +40,8 @@ LEVELS: dict[str, dict[str, str]] = {
     "activation": {"relu": "ReLU", "leaky_relu": "leaky ReLU"},
     "optimizer": {"adam": "Adam", "sgd": "SGD with momentum"},
 }
-# What can be looked at inside a run, at chosen steps: what it is called on the pages. `training.probes` says what each is.
-PROBES = {
-    "dead": "dead units",
-    "classes": "classes predicted",
-    "loss_band": "loss along the step",
-    "predictiveness": "change of the gradient along the step",
-    "smoothness": "effective smoothness",
-    "shift": "internal covariate shift",
-    "drift": "drift of what enters a unit",
-    "step_size": "size of the step",
-}
+# What can be looked at inside a run, at chosen steps; `training.probes` says what each is.
+PROBES = ("dead", "classes", "loss_band", "predictiveness", "smoothness", "shift", "drift", "step_size")
 # The fields of `RunConfig` that a study can vary, in the order in which records are sorted by them.
 FACTORS = ("network", "norm", "activation", "optimizer", "warmup", "batch_size", "learning_rate")
 

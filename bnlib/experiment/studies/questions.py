@@ -102,7 +102,7 @@ def inside(
     if len(arms) != 2:
         raise checks.wrong("arms", " ".join(arms), "names two norms here, the reference and the one held against it")
     shared = {"notebook": "inside", "reference": {"norm": arms[0]}, "held": held}
-    looked = {"factors": {"norm": tuple(arms), "learning_rate": tuple(learning_rates)}, "probes": tuple(PROBES)}
+    looked = {"factors": {"norm": tuple(arms), "learning_rate": tuple(learning_rates)}, "probes": PROBES}
     counted = {"norm": tuple(arms), "learning_rate": tuple(survival_rates)}
     return [
         _asked(name="inside", title="Inside", **shared, **looked, seeds=seeds, epochs=1, outcomes=(*FIRST_EPOCH, *SEEN)),
