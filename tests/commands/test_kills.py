@@ -2,6 +2,7 @@
 
 import contextlib
 import itertools
+import os
 import random
 import re
 import shutil
@@ -17,7 +18,7 @@ from bnlib.runs import store
 from bnlib.system import paths
 from tests.conftest import contents, make
 
-KILLS = 20
+KILLS = int(os.environ.get("KILLS", "20"))  # 200 take two hours
 SETTINGS = {"LEARNING_RATES": "0.001", "SEEDS": "1", "EPOCHS": "10"}
 LONGEST = 12.0  # seconds until a kill, or until what is to be killed is looked for; a report takes two or three times as long
 # Seconds for a report to end after a kill. A kernel between two cells has nothing that SIGINT could interrupt: the report then
