@@ -118,7 +118,8 @@ def report(gain: dict[float, float], faster: float = 0.1, lost: int = 0, usable:
 
 def answer(**named) -> list[str]:
     """The paragraphs and the items of the answer."""
-    return [line for line in prose.said("answer", base="", found=report(**named)).splitlines() if line]
+    said = prose.said("answer", base="", found=report(**named)).replace("\N{NO-BREAK SPACE}", " ")
+    return [line for line in said.splitlines() if line]
 
 
 def test_answer_says_what_is_bought_at_the_best_rate():
@@ -133,8 +134,8 @@ def test_answer_says_what_is_bought_at_the_best_rate():
 
 def test_answer_has_a_line_for_each_rate_and_one_for_the_largest():
     _, same, better, usable, *_ = answer(gain={0.001: -0.0001, 0.01: 0.01})
-    assert "**[No difference in accuracy](evidence.html#tests-test-accuracy-last.0.001)** seen at 0.001" in same
-    assert "faster in all 8." in same
+    assert "**[No gain in accuracy](evidence.html#tests-test-accuracy-last.0.001)** seen at 0.001" in same
+    assert "faster in all 8 pairs." in same
     assert better.startswith(
         "- **[+1.01 points of accuracy](evidence.html#tests-test-accuracy-last.0.01)** at 0.01 <small>(+1.00 to"
     )
@@ -144,7 +145,7 @@ def test_answer_has_a_line_for_each_rate_and_one_for_the_largest():
 def test_failed_runs_are_counted_in_the_answer_and_are_worse_than_any():
     failed = answer(gain={0.001: 0.01, 0.01: 0.01}, lost=3)[2]
     assert "**[3 of 8 runs failed](evidence.html#tab-rate-0.01)** at 0.01 without batch norm, 0 with it" in failed
-    assert failed.endswith("<small>(p 0.25)</small>; better in all 8.")
+    assert failed.endswith("<small>(p 0.25)</small>; better in all 8 pairs.")
     assert "better" not in answer(gain={0.001: 0.01, 0.01: -0.01}, lost=3)[2]
 
 
@@ -153,7 +154,7 @@ def test_answer_on_several_arms_names_each():
     assert [line.split(" makes")[0] for line in told if "sensitive" in line] == ["**Batch norm", "**Group norm"]
     assert sum("with group norm <small>" in line for line in told) == 2
     (failed,) = (line for line in told if "of 8 runs failed" in line and "group norm" in line)
-    assert failed.endswith("at 0.01 without a norm, 0 with group norm; better in all 8.")
+    assert failed.endswith("at 0.01 without a norm, 0 with group norm; better in all 8 pairs.")
     assert any("evidence.html#tests-test-accuracy-last.0.001-with-group-norm" in line for line in told)
 
 

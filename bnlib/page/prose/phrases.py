@@ -89,8 +89,8 @@ def count(share: Interval, noun: str = "") -> str:
 
 
 def of_pairs(some: int, pairs: int) -> str:
-    """`7 of 8 pairs`, or `all 8`."""
-    return f"all {pairs}" if some == pairs else f"{some} of {pairs} pairs"
+    """`7 of 8 pairs`, or `all 8 pairs`, in one line."""
+    return (f"all {pairs} pairs" if some == pairs else f"{some} of {pairs} pairs").replace(" ", "\N{NO-BREAK SPACE}")
 
 
 def failures(results: Results, rate: float | None = None, arms: Sequence[Arm] = ()) -> str:
