@@ -144,7 +144,7 @@ def test_answer_has_a_line_for_each_rate_and_one_for_the_largest():
 
 def test_failed_runs_are_counted_in_the_answer_and_are_worse_than_any():
     failed = answer(gain={0.001: 0.01, 0.01: 0.01}, lost=3)[2]
-    assert "**[3 of 8 runs failed](evidence.html#tab-rate-0.01)** at 0.01 without batch norm, 0 with it" in failed
+    assert "**[3 of 8 runs failed](evidence.html#tab-rate-0.01)** at 0.01, 0 with batch norm" in failed
     assert failed.endswith("<small>(p 0.25)</small>; better in all 8 pairs.")
     assert "better" not in answer(gain={0.001: 0.01, 0.01: -0.01}, lost=3)[2]
 
