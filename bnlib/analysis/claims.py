@@ -32,10 +32,11 @@ class Verdict(StrEnum):
     CONTRADICTED = "contradicted"
     OPEN = "not shown by these data"
     DEPENDS = "depends on the measure"
+    UNSUPPORTED = "supported by no measure"
     UNTESTED = "not tested"
 
 
-SUPPORTED, CONTRADICTED, OPEN, DEPENDS, UNTESTED = Verdict
+SUPPORTED, CONTRADICTED, OPEN, DEPENDS, UNSUPPORTED, UNTESTED = Verdict
 
 
 @dataclass(frozen=True)
@@ -124,13 +125,13 @@ class Claim:
 
 def _verdict(parts: Sequence[Part], support: Sequence[float]) -> Verdict:
     """Of parts that all have to hold, by the p that each is supported with."""
-    if any(part.met < 0 for part in parts):
-        return CONTRADICTED
-    return SUPPORTED if all(p < ALPHA for p in support) else OPEN
+    shown = SUPPORTED if all(p < ALPHA for p in support) else OPEN
+    return CONTRADICTED if any(part.met < 0 for part in parts) else shown
 
 
 def _joint(verdicts: Sequence[Verdict]) -> Verdict:
-    return UNTESTED if not verdicts else verdicts[0] if len(set(verdicts)) == 1 else DEPENDS
+    mixed = DEPENDS if SUPPORTED in verdicts else UNSUPPORTED
+    return mixed if len(set(verdicts)) > 1 else verdicts[0] if verdicts else UNTESTED
 
 
 def judge(found: Mapping[str, Results], where: Where = "fresh") -> list[Claim]:

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from bnlib.analysis import claims, contrasts
-from bnlib.analysis.claims import CONTRADICTED, DEPENDS, OPEN, SUPPORTED, UNTESTED
+from bnlib.analysis.claims import CONTRADICTED, DEPENDS, OPEN, SUPPORTED, UNSUPPORTED, UNTESTED
 from bnlib.analysis.results import Contrast
 from bnlib.experiment import records, studies
 from bnlib.experiment.config import CHAIN
@@ -66,7 +66,7 @@ def test_turned_records_turn_the_verdicts():
     turned = runs(gain=0.6).assign(norm=lambda t: t.norm.map({"none": "batch", "batch": "none"}))
     assert verdicts(turned) == {
         **dict.fromkeys(NUMBERS, CONTRADICTED),
-        **{"3a": UNTESTED, "3b": DEPENDS, "5": OPEN, "8": UNTESTED},
+        **{"3a": UNTESTED, "3b": UNSUPPORTED, "5": OPEN, "8": UNTESTED},
     }
 
 
@@ -303,8 +303,10 @@ LESS, MORE = [0.5 + 0.01 * seed for seed in range(8)], [0.7 + 0.02 * seed for se
     ("relative", "cosine", "verdict"),
     [
         ({"none": MORE, "batch": LESS}, {"none": LESS, "batch": MORE}, SUPPORTED),
-        ({"none": LESS, "batch": MORE}, {"none": LESS, "batch": MORE}, CONTRADICTED),
-        ({"none": MORE, "batch": LESS}, {"none": MORE, "batch": MORE}, OPEN),
+        ({"none": LESS, "batch": MORE}, {"none": MORE, "batch": LESS}, CONTRADICTED),
+        ({"none": LESS, "batch": MORE}, {"none": LESS, "batch": MORE}, DEPENDS),
+        ({"none": LESS, "batch": MORE}, {"none": MORE, "batch": MORE}, UNSUPPORTED),
+        ({"none": MORE, "batch": MORE}, {"none": MORE, "batch": MORE}, OPEN),
     ],
 )
 def test_cause_is_judged_by_the_shift_in_runs_that_were_looked_into(relative, cosine, verdict):

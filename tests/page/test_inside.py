@@ -102,7 +102,7 @@ def test_first_steps_are_told_in_medians():
 def test_ratios_are_those_of_pairs_in_which_no_run_failed():
     results, _ = looked(lost=3)
     rows = cells(tables.ratios(results, "shifts", ("shift_relative",)))
-    assert rows[0] == ["measured", "0.001", "0.01"]
+    assert rows[0] == ["measured", "0.001, 4 of 4 pairs", "0.01, 1 of 4 pairs"]
     assert rows[1][1].split("[")[0].strip() == "1.99"  # (1.9 · 2 · 2 · 16.5 / 8)^¼
     assert rows[1][2] == "–"  # one pair is left
 

@@ -31,7 +31,7 @@ def error(results: Results, ax: Axes, marked: Sequence[float] = (), name: str = 
     outcome, arms, ends, told = OUTCOMES[name], looks(results.study), {}, []
     for rate in marked:
         ax.axvspan(rate / 1.18, rate * 1.18, color=INK, alpha=0.09, linewidth=0)
-    for (arm, look), x in zip(arms.items(), side_by_side(results.rates, len(arms), 0.05), strict=True):
+    for (arm, look), x in zip(arms.items(), side_by_side(results.rates, len(arms), 0.09), strict=True):
         values = {rate: _learned(results, name, arm, rate) for rate in results.rates}
         for at, its in zip(x, values.values(), strict=True):
             ax.plot(np.full(len(its), at), its, look.marker, color=look.color, fillstyle="none", markersize=4, alpha=0.8)
@@ -130,7 +130,7 @@ def rate_axis(ax: Axes, rates: Sequence[float]) -> None:
     ax.xaxis.set_major_locator(FixedLocator(rates))
     ax.xaxis.set_minor_locator(NullLocator())
     ax.xaxis.set_major_formatter(FuncFormatter(lambda rate, _: rate_name(rate)))
-    if len(rates) > 6:
+    if len(rates) > 6 and ax.figure.get_figwidth() < 5:
         ax.tick_params(axis="x", rotation=55)
 
 

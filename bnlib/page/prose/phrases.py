@@ -3,12 +3,12 @@
 from collections.abc import Mapping, Sequence
 
 from bnlib.analysis.results import CELL, Results
-from bnlib.analysis.statistics import Interval
+from bnlib.analysis.statistics import Interval, enough
 from bnlib.experiment.config import rate_name
 from bnlib.experiment.study import Arm, Study
 from bnlib.page.words import listing, plural
 
-NO_OTHER = "not seen to differ"
+NO_OTHER, FEW, NO_PAIR = "not seen to differ", "left open by few pairs", "not to be compared"
 
 
 def is_pair(study: Study) -> bool:
@@ -61,11 +61,12 @@ def where(
 
 
 def of_arm(results: Results, outcome: str, arm: str, lower: str, higher: str, neither: str = NO_OTHER, kind: str = CELL) -> str:
-    """Where one arm's outcome is `lower` than the reference's, where `higher`, and where `neither`."""
-    rates = {-1: [], 1: [], 0: [], None: []}
+    """Where one arm's outcome is `lower` than the reference's, `higher`, `neither`, or left open as few pairs learned."""
+    rates: dict[int | str, list[float]] = {-1: [], 1: [], 0: [], FEW: [], NO_PAIR: []}
     for c in results.find(outcome, arm, kind=kind):
-        rates[c.sign if c.n else None].append(c.learning_rate)
-    phrases = {-1: lower, 1: higher, 0: neither, None: "not to be compared"}
+        few = c.n < enough(results.study.family) <= c.pairs  # with which the exact test could show nothing
+        rates[c.sign or (0 if not few else FEW if c.n else NO_PAIR)].append(c.learning_rate)
+    phrases = {-1: lower, 1: higher, 0: neither, FEW: FEW, NO_PAIR: NO_PAIR}
     return ", ".join(f"{told} at {at(rates[sign])}" for sign, told in phrases.items() if rates[sign])
 
 

@@ -113,7 +113,7 @@ def sides(judged: Mapping[str, Sequence[Claim]]) -> Table:
     rows = [
         [f"{its[0].number}. {its[0].name}", *(claim.verdict for claim in its)] for its in zip(*judged.values(), strict=True)
     ]
-    return Table("sides", "The same claims, judged by other runs", ["claim", *judged], rows)
+    return Table("sides", "The same claims by all seeds, and by other runs", ["claim", *judged], rows)
 
 
 def parts(claim: Claim) -> Table:
@@ -123,7 +123,8 @@ def parts(claim: Claim) -> Table:
     rows = []
     for part in claim.parts:
         c, shown = part.contrast, {1: "yes", 0: "no", -1: "the opposite"}[part.met]
-        wanted = f"{'above' if part.wanted > 0 else 'below'} {1 if c.kind == REACH else 0}"
+        is_ratio = c.kind == REACH or OUTCOMES[c.outcome].is_ratio
+        wanted = f"{'above' if part.wanted > 0 else 'below'} {1 if is_ratio else 0}"
         pairs = "–" if part.is_fact else f"{c.n} of {c.pairs}"
         rows.append([part.text, *[part.way] * several, wanted, _found(c), p_value(c.p), p_value(part.p_claim), pairs, shown])
     return Table(f"claim-{claim.number}", f"Claim {claim.number}, part by part", named, rows)

@@ -76,7 +76,9 @@ def ratios(results: Results, name: str, outcomes: Sequence[str]) -> Table:
             mark = "*" * bool(c.sign)
             cells.append(f"{interval(named, c.difference, signed=True)}{mark}" if c.n > 1 else "–")
         rows.append([named.label, *cells])
-    return Table(name, "", ["measured", *map(rate_name, results.rates)], rows)
+    pairs = [results.one(outcomes[0], results.others[0].name, rate) for rate in results.rates]
+    heads = [f"{rate_name(c.learning_rate)}, {c.n} of {c.pairs} pairs" for c in pairs]
+    return Table(name, "", ["measured", *heads], rows)
 
 
 def gains(
