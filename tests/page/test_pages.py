@@ -152,7 +152,7 @@ def test_answer_and_picture_are_in_the_first_screen(browser):
     assert in_first_screen(page, "main strong", ".picture .panel")
     facts = page.locator("main li").all()[:5]
     assert [fact.bounding_box()["height"] < 40 for fact in facts] == [True] * 5  # a line each
-    assert page.locator(".picture .panel").first.bounding_box()["y"] < 480
+    assert page.locator(".picture .panel").first.bounding_box()["y"] < 500
     page.close()
 
 

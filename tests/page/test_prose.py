@@ -124,7 +124,7 @@ def answer(**named) -> list[str]:
 
 def test_answer_says_what_is_bought_at_the_best_rate():
     small = {0.001: 0.0, 0.01: 0.01}
-    assert "speed, and in 2 epochs no accuracy" in answer(gain={0.001: -0.0001, 0.01: 0.01})[0]
+    assert "speed, and no accuracy seen in 2 epochs" in answer(gain={0.001: -0.0001, 0.01: 0.01})[0]
     assert "speed and accuracy" in answer(gain={0.001: 0.01, 0.01: 0.01})[0]
     assert "costs accuracy" in answer(gain={0.001: -0.01, 0.01: 0.01})[0]
     assert "accuracy and no speed" in answer(gain={0.001: 0.01, 0.01: 0.01}, faster=0.0)[0]

@@ -13,7 +13,7 @@ from bnlib.page.words import listing, plural, short
 # What a verdict looks like in a cell, and what it is called in few words.
 MARKS = {
     **{"supported": "✓", "contradicted": "✗", "not shown by these data": "?", "depends on the measure": "~"},
-    **{"supported by no measure": "?✗", "not tested": "–"},
+    **{"supported by no measure": "✗?", "not tested": "–"},
 }
 SHORT = {verdict: verdict.removesuffix(" by these data") for verdict in MARKS}
 OUTCOME, SPEED = "test_accuracy_last", "train_loss_first"
