@@ -256,6 +256,12 @@ def contents(folder: Path) -> dict[str, str]:
     return {name: hashlib.sha256(DAY.sub(b"", content)).hexdigest() for name, content in found.items()}
 
 
+@pytest.fixture
+def as_made(made) -> dict[str, str]:
+    """What `contents` gave of that report when it was made: tests may have it changed for a while."""
+    return json.loads((made[0] / "contents.json").read_text(encoding="utf-8"))
+
+
 @pytest.fixture(scope="session")
 def made(tmp_path_factory):
     """A finished report and what the terminal said of it; the processes that share the tests share it, too."""
@@ -266,6 +272,7 @@ def made(tmp_path_factory):
         if not said.exists():
             shared.mkdir(exist_ok=True)
             result = make(shared)
+            (shared / "contents.json").write_text(json.dumps(contents(shared / "reports")), encoding="utf-8")
             said.write_text(json.dumps([result.args, result.returncode, result.stdout, result.stderr]), encoding="utf-8")
         result = subprocess.CompletedProcess(*json.loads(said.read_text(encoding="utf-8")))
     assert result.returncode == 0, result.stderr
