@@ -6,6 +6,7 @@ from IPython.utils.capture import capture_output
 
 from bnlib.experiment.outcomes import SEEN
 from bnlib.page import prose
+from bnlib.page.prose.phrases import where
 from bnlib.page.tables import Table
 from tests.conftest import CHANCE, make_epochs, make_steps, results_of
 
@@ -130,6 +131,21 @@ def test_answer_says_what_is_bought_at_the_best_rate():
     assert "accuracy and no speed" in answer(gain={0.001: 0.01, 0.01: 0.01}, faster=0.0)[0]
     assert "far less sensitive" in answer(gain=small)[0]
     assert "not shown" in answer(gain=small, usable=False)[0]
+
+
+def compared(lost: int, seeds: int) -> str:
+    """What is said of a loss that is lower in each pair, where so many runs without batch norm failed."""
+    runs = {norm: {s: [(loss + 0.001 * s, 0.9)] for s in range(seeds)} for norm, loss in (("none", 0.3), ("batch", 0.2))}
+    runs["none"] |= {s: [(2.3, CHANCE)] for s in range(lost)}
+    found = results_of(make_epochs({(norm, 0.01): its for norm, its in runs.items()}))
+    return where(found, "train_loss_last", "lower", "higher")
+
+
+def test_pairs_too_few_to_show_anything_leave_it_open_and_none_are_not_compared():
+    assert compared(lost=0, seeds=8) == "lower with batch norm at 0.01"
+    assert compared(lost=3, seeds=8) == "left open by few pairs at 0.01"
+    assert compared(lost=8, seeds=8) == "not to be compared at 0.01"
+    assert compared(lost=2, seeds=2) == "not to be compared at 0.01"
 
 
 def test_answer_has_a_line_for_each_rate_and_one_for_the_largest():

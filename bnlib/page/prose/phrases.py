@@ -65,7 +65,7 @@ def of_arm(results: Results, outcome: str, arm: str, lower: str, higher: str, ne
     rates: dict[int | str, list[float]] = {-1: [], 1: [], 0: [], FEW: [], NO_PAIR: []}
     for c in results.find(outcome, arm, kind=kind):
         few = c.n < enough(results.study.family) <= c.pairs  # with which the exact test could show nothing
-        rates[c.sign or (0 if not few else FEW if c.n else NO_PAIR)].append(c.learning_rate)
+        rates[c.sign or (NO_PAIR if not c.n else FEW if few else 0)].append(c.learning_rate)
     phrases = {-1: lower, 1: higher, 0: neither, FEW: FEW, NO_PAIR: NO_PAIR}
     return ", ".join(f"{told} at {at(rates[sign])}" for sign, told in phrases.items() if rates[sign])
 
