@@ -1,6 +1,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -9,6 +10,7 @@ import nbformat
 import psutil
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
+from jupyter_client.provisioning.local_provisioner import LocalPortCache
 
 from bnlib import UserError
 from bnlib.commands import notebook
@@ -48,6 +50,15 @@ def test_wrong_parameter_is_refused_before_the_run(parameters, said, write_noteb
         execute(write_notebook(PARAMETERS), output, parameters)
     assert said in str(error.value)
     assert output.read_text() == "as it was"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere kernels listen at ports")
+@pytest.mark.skipif(sys.platform != "linux", reason="kernels listen at ports here")
+def test_port_that_another_process_takes_meanwhile_does_no_harm(write_notebook, tmp_path, monkeypatch):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        monkeypatch.setattr(LocalPortCache, "find_available_port", lambda *_: taken.getsockname()[1])
+        execute(write_notebook(PARAMETERS), tmp_path / "out.ipynb")
+    assert (tmp_path / "out.ipynb").exists()
 
 
 def test_reading_notebooks_compiles_no_grammar_that_takes_seconds():

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 import secrets
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -30,7 +31,7 @@ class Provisioner(LocalProvisioner):
     warm = Any()
 
     async def launch_kernel(self, cmd: list[str], *, env: dict[str, str], cwd: Path, **_: object) -> dict:
-        """Called by the manager when the ports are chosen."""
+        """Called by the manager when it is chosen where the kernel listens."""
         self.process = self.warm.kernel(self.parent.connection_file, cwd, env)
         self.pid = self.pgid = self.process.pid  # it leads a group of its own, with its workers
         return self.connection_info
@@ -75,7 +76,7 @@ def execute(
         warm: starts the kernel.
         folder: where the notebook runs.
         variables: environment variables of its kernel alone.
-        place: a folder for the file that says at which ports the kernel listens.
+        place: a folder for the file that says where the kernel listens.
     """
     for name in ("asyncio", "traitlets", "papermill"):  # what they have to say of a failed run is returned
         logging.getLogger(name).setLevel(logging.CRITICAL)
@@ -90,9 +91,18 @@ def execute(
     return ran[0], ran[1]
 
 
+def _sockets(name: str) -> dict[str, str]:
+    """Where a manager and its kernel meet: on Linux at sockets of names that nobody else has, and of no file.
+
+    A port is chosen as free, let go and taken by the kernel a moment later: whatever else opens one meanwhile may have it then.
+    """
+    return {"transport": "ipc", "ip": f"@bnlib-{name}"} if sys.platform == "linux" else {}
+
+
 def _problem(notebook: NotebookNode, warm: Warm, folder: Path, variables: dict[str, str], place: Path) -> str | None:
     """Runs the cells of a notebook in a kernel of its own; returns why the run failed, if it did."""
-    manager = Manager(connection_file=str(place / f"kernel-{secrets.token_hex(8)}.json"))
+    name = secrets.token_hex(8)
+    manager = Manager(connection_file=str(place / f"kernel-{name}.json"), **_sockets(name))
     manager.provisioner = Provisioner(parent=manager, kernel_spec=manager.kernel_spec, warm=warm)
     try:
         asyncio.run(_run(notebook, manager, folder, variables))

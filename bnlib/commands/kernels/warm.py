@@ -82,7 +82,7 @@ class Warm:
         return process.stdin, os.fdopen(replies)
 
     def kernel(self, file: str, folder: Path, variables: dict[str, str]) -> subprocess.Popen | Forked:
-        """Starts a kernel in `folder`, with `variables` besides its surroundings; `file` says at which ports it listens.
+        """Starts a kernel in `folder`, with `variables` besides its surroundings; `file` says where it listens.
 
         Raises:
             RuntimeError: this was closed.
