@@ -32,7 +32,7 @@ def configs(*norms: str) -> list[RunConfig]:
 def test_text_lines_up_and_gives_every_number():
     lines = bench.text(summary(MEASURED)).splitlines()
     assert len({len(line) for line in lines}) == 1
-    assert [line.split("  ")[0] for line in lines[1:]] == ["none", "batch norm at place 1 alone", "all arms together"]
+    assert [line.split("  ")[0] for line in lines[1:]] == ["none", "batch norm behind conv1 alone", "all arms together"]
     assert lines[1].split()[1:] == ["100", "300", "3.00", "2.00", "to", "4.00", "25%"]
 
 

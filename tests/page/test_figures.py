@@ -219,6 +219,13 @@ def test_chain_draws_published_points_and_fresh_starts(arm):
     assert "published for epoch 1" in ax.alt
 
 
+def test_chain_has_one_scale_for_every_arm_with_room_for_all_that_is_drawn():
+    fresh = chain().assign(train_loss=lambda table: np.where((table.norm == "none") & (table.epoch == 1), 40.0, 0.5))
+    axes = [figures.chain(chain(), fresh, arm, REPLAY, ax=figures.axes()) for arm in ("none", "batch")]
+    assert axes[0].get_ylim() == axes[1].get_ylim()
+    assert axes[0].get_ylim()[1] > 40
+
+
 def test_chain_needs_no_fresh_starts():
     ax = figures.chain(chain(), None, "batch", REPLAY, ax=figures.axes())
     assert [line for line in ax.get_lines() if line.get_linestyle() == ":"] == []

@@ -1,5 +1,7 @@
 """The figure of the original's chain: its figures over ours."""
 
+import math
+
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
@@ -14,6 +16,8 @@ from bnlib.page.style import INK, isolated, looks
 @isolated()
 def chain(chain_epochs: pd.DataFrame, fresh_epochs: pd.DataFrame | None, arm: str, study: Study, ax: Axes) -> Axes:
     """One arm's training loss along the chain: published points over our band, and fresh starts where we have them.
+
+    The scale is the same for every arm.
 
     Args:
         chain_epochs: records of the replay.
@@ -35,9 +39,20 @@ def chain(chain_epochs: pd.DataFrame, fresh_epochs: pd.DataFrame | None, arm: st
         told.append(f"at {rate_name(rate)} {first.train_loss:.4f} published for epoch 1, {first.train_loss_mean:.4f} replayed")
     ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     ax.set_yscale("log")
-    ax.margins(y=0.12)
+    low, high = _ends(table, fresh_epochs)
+    ax.set_ylim(low / 1.6, high * 1.6)
     ax.set(xlabel="epoch of the chain", ylabel="training loss, nats", title=look.label)
     return describe(ax, f"Training loss along the chain {look.label}: {'; '.join(told)}.")
+
+
+def _ends(table: pd.DataFrame, fresh: pd.DataFrame | None) -> tuple[float, float]:
+    """The least and the most that is drawn of any arm: axes side by side then have one scale."""
+    drawn = [table.train_loss, table.train_loss_mean, table.train_loss_low, table.train_loss_high]
+    if fresh is not None:
+        started = fresh[fresh.learning_rate.isin(CHAIN) & fresh.norm.isin(replay.ARMS)]
+        drawn.append(started.groupby(["norm", "learning_rate", "epoch"]).train_loss.median())
+    values = pd.concat(drawn)
+    return values.min(), values[values < math.inf].max()
 
 
 def _start(fresh: pd.DataFrame | None, arm: str, rate: float, before: int, given: int, ax: Axes) -> None:
