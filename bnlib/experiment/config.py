@@ -40,6 +40,7 @@ LEVELS: dict[str, dict[str, str]] = {
     "activation": {"relu": "ReLU", "leaky_relu": "leaky ReLU"},
     "optimizer": {"adam": "Adam", "sgd": "SGD with momentum"},
 }
+COUNTED = {"warmup": "a warm-up of {} steps", "batch_size": "batches of {}"}  # what the levels of these factors are called
 # What can be looked at inside a run, at chosen steps; `training.probes` says what each is.
 PROBES = ("dead", "classes", "loss_band", "predictiveness", "smoothness", "shift", "drift", "step_size")
 # The fields of `RunConfig` that a study can vary, in the order in which records are sorted by them.

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from bnlib.experiment.config import FACTORS, LEVELS, PROBES, Epochs, RunConfig, rate_name
+from bnlib.experiment.config import COUNTED, FACTORS, LEVELS, PROBES, Epochs, RunConfig, rate_name
 from bnlib.experiment.outcomes import MEASURED, OUTCOMES
 
 Level = str | int | float
@@ -228,4 +228,5 @@ def _label(levels: Mapping[str, Level], arms: Sequence[Mapping[str, Level]]) -> 
 
 
 def _name(factor: str, level: Level) -> str:
-    return LEVELS.get(factor, {}).get(str(level), f"{factor.replace('_', ' ')} {_written(level)}")
+    counted = COUNTED.get(factor, factor.replace("_", " ") + " {}").format(_written(level))
+    return LEVELS.get(factor, {}).get(str(level), counted)

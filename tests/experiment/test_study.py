@@ -73,7 +73,7 @@ def test_two_factors_make_arms_of_each_combination():
 def test_arms_that_are_no_product_are_called_after_what_they_have_that_is_not_the_default():
     mixed = controls()
     assert names(mixed) == ["none", "group", "warmup 600", "leaky_relu"]
-    assert labels(mixed) == ["without a norm", "with group norm", "with warmup 600", "with leaky ReLU"]
+    assert labels(mixed) == ["without a norm", "with group norm", "with a warm-up of 600 steps", "with leaky ReLU"]
     assert [(c.norm, c.warmup, c.activation) for c in mixed.configs] == [
         ("none", 0, "relu"),
         ("group", 0, "relu"),
@@ -96,7 +96,7 @@ def test_records_are_those_of_arms_that_are_no_product():
 
 def test_factor_without_names_for_its_levels_is_named_itself():
     warm = ask(factors={"warmup": (0, 200), "learning_rate": (0.01,)}, reference={"warmup": 0})
-    assert labels(warm) == ["with warmup 0", "with warmup 200"]
+    assert labels(warm) == ["with a warm-up of 0 steps", "with a warm-up of 200 steps"]
 
 
 def test_what_a_notebook_registers_is_called_as_it_says(monkeypatch):

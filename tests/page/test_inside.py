@@ -87,7 +87,7 @@ def test_survival_is_counted_for_each_arm_and_rate():
 def test_survival_of_several_arms_has_a_row_for_each():
     rows = cells(tables.survival(controls()[0]["controls_survival"]))
     assert rows[0] == ["learning rate", "arm", "failed", "p, Holm"]
-    assert [row[1] for row in rows[1:]] == ["without a norm", "with batch norm", "with group norm", "with warmup 600"]
+    assert [row[1] for row in rows[1:]] == ["without a norm", "with batch norm", "with group norm", "with a warm-up of 600 steps"]
     assert [row[3] for row in rows[1:]] == ["", "1.000", "1.000", "1.000"]
 
 
@@ -134,7 +134,7 @@ def test_gains_say_where_an_arm_lies_beside_both_references():
     assert told["without a norm"] == ["1 of 8", "0.5000 ⇈"]
     assert told["with batch norm"] == ["0 of 8", "0.1895 ↓"]
     assert told["with group norm"] == ["0 of 8", "0.2930 ↓ ⇈"]
-    assert told["with warmup 600"] == ["0 of 8", "0.5000 ⇈"]
+    assert told["with a warm-up of 600 steps"] == ["0 of 8", "0.5000 ⇈"]
 
 
 def test_arm_looks_alike_in_all_parts_of_a_study_that_is_no_product():

@@ -70,7 +70,7 @@ def of_arm(results: Results, outcome: str, arm: str, lower: str, higher: str, ne
     return ", ".join(f"{told} at {at(rates[sign])}" for sign, told in phrases.items() if rates[sign])
 
 
-def always(results: Results, outcome: str, sign: int, nobody: str = "in no arm") -> str:
+def always(results: Results, outcome: str, sign: int, nobody: str = "none of them") -> str:
     """The labels of the arms that an outcome tells apart from the reference at every rate, in this direction; 0: at none."""
     signs = {arm.label: {c.sign for c in results.find(outcome, arm.name)} for arm in results.others}
     return listing([label for label, its in signs.items() if its == {sign}] or [nobody])
