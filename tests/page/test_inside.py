@@ -87,7 +87,12 @@ def test_survival_is_counted_for_each_arm_and_rate():
 def test_survival_of_several_arms_has_a_row_for_each():
     rows = cells(tables.survival(controls()[0]["controls_survival"]))
     assert rows[0] == ["learning rate", "arm", "failed", "p, Holm"]
-    assert [row[1] for row in rows[1:]] == ["without a norm", "with batch norm", "with group norm", "with a warm-up of 600 steps"]
+    assert [row[1] for row in rows[1:]] == [
+        "without a norm",
+        "with batch norm",
+        "with group norm",
+        "with a warm-up of 600 steps",
+    ]
     assert [row[3] for row in rows[1:]] == ["", "1.000", "1.000", "1.000"]
 
 

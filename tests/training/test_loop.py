@@ -259,16 +259,19 @@ def gradients(model: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> d
 @pytest.mark.parametrize("norm", ["none", "batch"])
 def test_memory_layout_changes_gradients_and_running_statistics_by_rounding_alone(norm):
     # Images of noise: in those of digits thousands of background pixels have one value, and where batch norm takes it to
-    # nearly 0, rounding decides for all of them at once whether ReLU lets them through.
-    noise = torch.Generator().manual_seed(0)
-    images, labels = torch.randn(100, 1, 28, 28, generator=noise), torch.randint(10, (100,), generator=noise)
-    exact = gradients(models.build(config(norm=norm)).double(), images.double(), labels)
-    found = gradients(models.build(config(norm=norm)), images, labels)
-    for name, value in exact.items():
-        if norm == "batch" and name in ("conv1.bias", "conv2.bias", "linear1.bias"):
-            assert found[name].abs().max() < 1e-6, name  # batch norm takes the mean away, so the gradient is 0
-        else:
-            assert (found[name] - value).abs().max() <= 5e-5 * value.abs().max(), name
+    # nearly 0, rounding decides for all of them at once whether ReLU lets them through. Several small batches, and the median
+    # of their largest errors: in a few of them two numbers to pool are so close that rounding decides which is the larger.
+    largest = []
+    for seed in range(5):
+        noise = torch.Generator().manual_seed(seed)
+        images, labels = torch.randn(10, 1, 28, 28, generator=noise), torch.randint(10, (10,), generator=noise)
+        exact = gradients(models.build(config(norm=norm)).double(), images.double(), labels)
+        found = gradients(models.build(config(norm=norm)), images, labels)
+        errors = {name: (found[name] - value).abs().max().item() for name, value in exact.items()}
+        for name in ("conv1.bias", "conv2.bias", "linear1.bias") if norm == "batch" else ():
+            assert errors.pop(name) < 1e-5, name  # batch norm takes the mean away, so the gradient is 0
+        largest.append(max(error / exact[name].abs().max().item() for name, error in errors.items()))
+    assert np.median(largest) <= 2e-5, largest
 
 
 @pytest.mark.parametrize("norm", ["none", "batch"])

@@ -37,7 +37,7 @@ SMALL: dict[str, dict[str, Any]] = {
     },
     "controls": {
         **{"learning_rates": (0.01,), "seeds": 2, "warmup": 15, "long_rates": (0.01,), "long_seeds": 2},
-        **{"range_rates": (0.001, 0.01, 0.1), "range_seeds": 1, "survival_rates": (0.03,), "survival_seeds": 3},
+        **{"range_rates": (0.01, 0.03), "range_seeds": 1, "survival_rates": (0.03,), "survival_seeds": 2},
     },
 }
 
