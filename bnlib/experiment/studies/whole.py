@@ -25,9 +25,8 @@ LARGE: dict[str, dict[str, Any]] = {
         **{"survival_rates": (0.003, 0.005, 0.01, 0.02, 0.03), "survival_seeds": 32},
     },
     "controls": {
-        **{"learning_rates": (0.001, 0.005, 0.01), "seeds": 8, "warmup": 600, "long_rates": (0.01,), "long_seeds": 8},
-        **{"range_rates": (0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0), "range_seeds": 4},
-        **{"survival_rates": (0.01, 0.03), "survival_seeds": 16},
+        **{"learning_rates": (0.01,), "seeds": 8, "warmup": 600, "long_rates": (0.01,), "long_seeds": 8, "long_epochs": 2},
+        **{"range_rates": (0.01, 0.03), "range_seeds": 4, "survival_rates": (0.03,), "survival_seeds": 16},
     },
 }
 SMALL: dict[str, dict[str, Any]] = {
@@ -91,9 +90,9 @@ def studies(settings: Settings, dataset: str, device: str) -> list[Study]:
     sizes = SMALL if dataset == "digits" else LARGE
     more: dict[str, Any] = {"long_epochs": settings.epochs, **held}
     if "inside" in settings.asked(dataset):
-        made += inside(**sizes["inside"], arms=("none", "batch"), **more)
+        made += inside(**more | sizes["inside"], arms=("none", "batch"))
     if "controls" in settings.asked(dataset):
-        made += controls(**sizes["controls"], **more)
+        made += controls(**more | sizes["controls"])
     return made
 
 
