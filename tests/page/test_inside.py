@@ -7,6 +7,7 @@ import pytest
 from bnlib.analysis import contrasts
 from bnlib.experiment.config import LEVELS
 from bnlib.page import figures, style, tables
+from bnlib.page.prose import phrases
 from tests.conftest import make_epochs, make_steps, results_of
 from tests.page.test_tables import cells
 
@@ -140,6 +141,14 @@ def test_gains_say_where_an_arm_lies_beside_both_references():
     assert told["with batch norm"] == ["0 of 8", "0.1895 ↓"]
     assert told["with group norm"] == ["0 of 8", "0.2930 ↓ ⇈"]
     assert told["with a warm-up of 600 steps"] == ["0 of 8", "0.5000 ⇈"]
+
+
+def test_arm_is_not_said_to_be_like_another_where_most_of_its_pairs_failed():
+    epochs = make_epochs({(norm, 0.01): {s: [(0.5, 0.98)] for s in range(8)} for norm in ("none", "batch", "group")})
+    epochs["classes"] = np.where((epochs.norm == "group") & (epochs.seed < 4), 1, 10)
+    assert phrases.always(results_of(epochs), "train_loss_first", 0) == "with batch norm"
+    epochs["classes"] = np.where((epochs.norm == "group") & (epochs.seed < 3), 1, 10)
+    assert phrases.always(results_of(epochs), "train_loss_first", 0) == "with batch norm and with group norm"
 
 
 def test_arm_looks_alike_in_all_parts_of_a_study_that_is_no_product():

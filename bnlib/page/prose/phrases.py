@@ -70,9 +70,16 @@ def of_arm(results: Results, outcome: str, arm: str, lower: str, higher: str, ne
     return ", ".join(f"{told} at {at(rates[sign])}" for sign, told in phrases.items() if rates[sign])
 
 
-def always(results: Results, outcome: str, sign: int, nobody: str = "none of them") -> str:
-    """The labels of the arms that an outcome tells apart from the reference at every rate, in this direction; 0: at none."""
-    signs = {arm.label: {c.sign for c in results.find(outcome, arm.name)} for arm in results.others}
+def always(results: Results, outcome: str, sign: int, nobody: str = "none of them", kind: str = CELL) -> str:
+    """The labels of the arms that an outcome tells apart from the reference at every rate, in this direction.
+
+    Args:
+        sign: 1 or -1; 0: at none of the rates, though at each more than half of the pairs could be compared.
+        nobody: what is said where there is no such arm.
+        kind: of contrast.
+    """
+    arms = {arm.label: results.find(outcome, arm.name, kind=kind) for arm in results.others}
+    signs = {label: {FEW if not c.sign and 2 * c.n <= c.pairs else c.sign for c in its} for label, its in arms.items()}
     return listing([label for label, its in signs.items() if its == {sign}] or [nobody])
 
 
