@@ -53,7 +53,6 @@ def test_wrong_parameter_is_refused_before_the_run(parameters, said, write_noteb
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere kernels listen at ports")
-@pytest.mark.skipif(sys.platform != "linux", reason="kernels listen at ports here")
 def test_port_that_another_process_takes_meanwhile_does_no_harm(write_notebook, tmp_path, monkeypatch):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         monkeypatch.setattr(LocalPortCache, "find_available_port", lambda *_: taken.getsockname()[1])
