@@ -69,7 +69,7 @@ CHANCE = 0.1  # the test accuracy of a network that predicts one class
 # that, for training or for figures: `make test-fast` leaves them out.
 SLOW = {"made", "copied", "report", "processes", "page", "browser", "warm"}
 SLOW_FILES = {
-    "commands": ("adopt", "kernels", "notebook"),
+    "commands": ("adopt", "kernels", "kills", "notebook"),
     "page": ("figures", "pages"),
     "runs": ("cluster", "environment", "given", "pool", "side_by_side"),
     "system": ("live", "source"),

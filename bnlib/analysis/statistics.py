@@ -16,7 +16,7 @@ Values = Sequence[float] | np.ndarray
 
 @dataclass(frozen=True)
 class Interval:
-    """An estimate from `n` values, with the ends of its 95% interval: NaN where too few values bound nothing."""
+    """An estimate from `n` values, with the ends of its 95% interval: NaN where too few, or equal, values bound nothing."""
 
     estimate: float
     low: float
@@ -30,15 +30,8 @@ class Interval:
         return bool(np.isfinite(self.low) and np.isfinite(self.high))
 
     @property
-    def flat(self) -> bool:
-        """Whether all values were the same up to rounding: then an interval by their spread says nothing of chance."""
-        return not self.exact and self.bounded and self.high - self.low <= 1e-9 * max(abs(self.estimate), 1e-9)
-
-    @property
     def sign(self) -> int:
-        """+1 if the whole interval lies above zero, -1 if below; 0 if it holds zero, or if no spread gives it a width."""
-        if self.flat:
-            return 0
+        """+1 if the whole interval lies above zero, -1 if below; 0 if it holds zero, or if there is none."""
         return int(self.bounded and self.low > 0) - int(self.bounded and self.high < 0)
 
     def within(self, least: float, most: float) -> "Interval":
@@ -80,12 +73,15 @@ def spread(values: Values) -> Spread:
 
 
 def mean_interval(values: Values, level: float = LEVEL) -> Interval:
-    """Mean and Student's t interval over `values`, (n,) one for each seed; NaN values are left out and not counted."""
+    """Mean and Student's t interval over `values`, (n,) one for each seed; NaN values are left out and not counted.
+
+    Values that are equal up to rounding bound nothing: by them chance would have no part in it.
+    """
     x = _finite(values)
     n = len(x)
-    if n < 2:
-        return Interval(float(x.mean()) if n else np.nan, np.nan, np.nan, n)
-    mean = float(x.mean())
+    mean = float(x.mean()) if n else np.nan
+    if not _differ(x):
+        return Interval(mean, np.nan, np.nan, n)
     half = float(stats.t.ppf((1 + level) / 2, n - 1) * stats.sem(x))
     return Interval(mean, mean - half, mean + half, n)
 

@@ -54,9 +54,9 @@ class Table(NamedTuple):
 
 
 def interval(outcome: Outcome, value: Interval, signed: bool = False) -> str:
-    """`98.90` and, on a line of its own, `[98.71, 99.09]`; only the estimate where there is no interval, or one of no width."""
+    """`98.90` and, on a line of its own, `[98.71, 99.09]`; only the estimate where there is no interval."""
     text = outcome.number(value.estimate, signed)
-    if not value.bounded or value.flat:
+    if not value.bounded:
         return text
     return f"{text}\n[{outcome.number(value.low, signed)}, {outcome.number(value.high, signed)}]"
 
@@ -70,11 +70,11 @@ def spread(outcome: Outcome, value: Spread) -> str:
 
 
 def number(value: Interval, digits: int = 2, sign: str = "") -> str:
-    """An estimate and, on a line of its own, its interval if it has a width; `sign="+"` puts a sign before each."""
+    """An estimate and, on a line of its own, its interval if it has one; `sign="+"` puts a sign before each."""
     if not np.isfinite(value.estimate):
         return "–"
     estimate, *ends = (f"{round(end, digits) + 0.0:{sign}.{digits}f}" for end in (value.estimate, value.low, value.high))
-    return (estimate + (f"\n[{', '.join(ends)}]" if value.bounded and not value.flat else "")).replace("-", "−")
+    return (estimate + (f"\n[{', '.join(ends)}]" if value.bounded else "")).replace("-", "−")
 
 
 def p_value(p: float) -> str:
