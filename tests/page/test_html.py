@@ -203,7 +203,11 @@ def test_file_of_a_picture_has_no_panel_for_narrow_screens():
 def test_page_of_a_notebook_says_what_it_is_and_where_its_numbers_are(notebook):
     first, its = Page("index.html", "Report", "report.ipynb"), Page("inside.html", "Inside", "inside.ipynb")
     about = About(
-        notebooks="../../notebooks", data=("data/runs.csv",), dates="2026-11-25 to 2026-11-27", code="6a02", citation="Us, “It”"
+        notebooks="../../notebooks",
+        data=("data/runs.csv",),
+        dates="2026-11-25 to 2026-11-27",
+        code="training code 6a02",
+        citation="Us, “It”",
     )
     soups = [BeautifulSoup(render(notebook, "T", each, [first, its], about), "html.parser") for each in (first, its)]
     assert soups[0].find(class_="byline") is None

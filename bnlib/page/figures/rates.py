@@ -47,7 +47,8 @@ def error(results: Results, ax: Axes, marked: Sequence[float] = (), name: str = 
     ax.set_ylabel(f"{title}, {unit}")
     rate_axis(ax, results.rates)
     if len(marked):
-        ax.annotate(f"bands: {', '.join(map(rate_name, marked))}", (0.02, 0.97), xycoords="axes fraction", va="top", color=INK)
+        grey = f"grey: {', '.join(map(rate_name, marked))}, as above"
+        ax.annotate(grey, (0.02, 0.97), xycoords="axes fraction", va="top", color=INK)
     _count_failed(results, arms, ax)
     _name_lines(ends, arms, results.rates, ax)
     return describe(ax, f"Median {title} in {unit} of the runs that learned, by learning rate: {'; '.join(told)}.")

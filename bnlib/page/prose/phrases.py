@@ -8,7 +8,7 @@ from bnlib.experiment.config import rate_name
 from bnlib.experiment.study import Arm, Study
 from bnlib.page.words import listing, plural
 
-NO_OTHER, FEW, NO_PAIR = "not seen to differ", "left open by few pairs", "not to be compared"
+NO_OTHER, FEW, NO_PAIR = "not seen to differ", "too few pairs to tell", "not to be compared"
 
 
 def is_pair(study: Study) -> bool:
@@ -70,25 +70,30 @@ def of_arm(results: Results, outcome: str, arm: str, lower: str, higher: str, ne
     return ", ".join(f"{told} at {at(rates[sign])}" for sign, told in phrases.items() if rates[sign])
 
 
-def always(results: Results, outcome: str, sign: int, nobody: str = "none of them", kind: str = CELL) -> str:
-    """The labels of the arms that an outcome tells apart from the reference at every rate, in this direction.
+def always(results: Results, outcome: str, sign: int, kind: str = CELL, at: float | None = None) -> str:
+    """The labels of the arms that an outcome tells apart from the reference at every rate, or `at` one, in this direction.
 
     Args:
         sign: 1 or -1; 0: at none of the rates, though at each more than half of the pairs could be compared.
-        nobody: what is said where there is no such arm.
         kind: of contrast.
     """
-    arms = {arm.label: results.find(outcome, arm.name, kind=kind) for arm in results.others}
+    arms = {arm.label: results.find(outcome, arm.name, at, kind) for arm in results.others}
     signs = {label: {FEW if not c.sign and 2 * c.n <= c.pairs else c.sign for c in its} for label, its in arms.items()}
-    return listing([label for label, its in signs.items() if its == {sign}] or [nobody])
+    return labelled([label for label, its in signs.items() if its == {sign}] or ["none of them"])
+
+
+def labelled(labels: Sequence[str]) -> str:
+    """Labels of arms, with what they all begin with once: `with batch norm, group norm and leaky ReLU`."""
+    shared = "with " if all(label.startswith("with ") for label in labels) else ""
+    return shared + listing([label.removeprefix(shared) for label in labels])
 
 
 def by_text(told: Mapping[str, str]) -> str:
-    """What is said of each arm, by its label; where of some the same: `with batch norm and with group norm lower at 0.001`."""
+    """What is said of each arm, by its label; where of some the same: `with batch norm and group norm lower at 0.001`."""
     labels: dict[str, list[str]] = {}
     for label, text in told.items():
         labels.setdefault(text, []).append(label)
-    return "; ".join(f"{listing(arms)} {text}" for text, arms in labels.items())
+    return "; ".join(f"{labelled(arms)} {text}" for text, arms in labels.items())
 
 
 def count(share: Interval, noun: str = "") -> str:
@@ -115,7 +120,7 @@ def failures(results: Results, rate: float | None = None, arms: Sequence[Arm] = 
 
 
 def failed_at(results: Results, rate: float) -> str:
-    """The same of many arms, those with as many together: `without a norm 2 of 8; with batch and with group norm 0 of 8`."""
+    """The same of many arms, those with as many together: `without a norm 2 of 8; with batch norm and group norm 0 of 8`."""
     return by_text({arm.label: count(results.failed(arm.name, rate)) for arm in results.study.arms})
 
 

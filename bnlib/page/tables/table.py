@@ -13,7 +13,7 @@ from bnlib.page.words import minus, short, slug
 
 
 class Table(NamedTuple):
-    """A table under its title and its caption; the first cell of each row is its header.
+    """A table under its title and its caption; the first cell of each row is its header. Without rows it shows nothing.
 
     The title is a label. What is to be said of the table is said where it is shown, as `under` has it.
 
@@ -40,6 +40,8 @@ class Table(NamedTuple):
         return f"Table: {self.told}"
 
     def _repr_html_(self) -> str:
+        if not self.rows:
+            return ""
         head, body, name, taken = "", "", escape(self.name), set()
         for cell in self.columns:
             head += f'<th scope="col">{escape(cell)}</th>'
