@@ -76,10 +76,7 @@ def only(results: Results, seeds: Iterable[int]) -> Results | None:
 
 def against(results: Results, arm: str) -> Results:
     """The results of the same runs with all arms held against another one."""
-    arms = {each.name: each for each in results.study.arms}
-    combined = tuple(dict(each.levels) for name, each in arms.items() if name != arm)
-    study = results.study.model_copy(update={"reference": dict(arms[arm].levels), "combined": combined})
-    return _contrasted(study, results.runs, results.chosen)
+    return _contrasted(results.study.against(arm), results.runs, results.chosen)
 
 
 def _contrasted(study: Study, runs: pd.DataFrame, chosen: tuple[int, ...] = ()) -> Results:
@@ -226,8 +223,8 @@ def save(all_results: Sequence[Results], folder: Path) -> None:
         files.write_if_changed(folder / f"{name}.csv", table.to_csv(index=False, lineterminator="\n"))
 
 
-def load(folder: Path) -> dict[str, Results]:
-    """Reads what `save` wrote: the results of each study, by its name.
+def load(folder: Path, against: str = "") -> dict[str, Results]:
+    """Reads what `save` wrote: the results of each study, by its name; `against` an arm, of those held against it, too.
 
     Raises:
         UserError: a file is absent or damaged.
@@ -235,6 +232,9 @@ def load(folder: Path) -> dict[str, Results]:
     try:
         found = studies.load(folder)
         runs, contrasts = (pd.read_csv(folder / f"{name}.csv", **READ) for name in ("outcomes", "contrasts"))
+        if against:
+            its = set(contrasts.study[contrasts.reference == against])
+            found = [study.against(against) for study in found if study.name in its]
         return {study.name: Results(study, *(_part(study, table) for table in (runs, contrasts))) for study in found}
     except (OSError, ValueError, KeyError, AttributeError) as error:
         raise UserError(f"{folder} has no contrasts that can be read; `make report` makes them again ({error})") from error

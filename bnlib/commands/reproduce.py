@@ -10,7 +10,7 @@ from bnlib import UserError, commands
 from bnlib.analysis import claims, contrasts, statistics
 from bnlib.analysis.results import CELL, Results
 from bnlib.commands.adopt import differences, told
-from bnlib.commands.report import steps
+from bnlib.commands.report import request
 from bnlib.experiment import records, studies
 from bnlib.experiment.config import rate_name
 from bnlib.experiment.outcomes import OUTCOMES
@@ -32,7 +32,7 @@ def reproduce() -> bool:
     Raises:
         UserError: there is no report on the data set, or it cannot be read; or as `run_all`.
     """
-    settings, dataset, _ = steps.asked()
+    settings, dataset, _ = request.asked()
     report, place = paths.report(dataset), paths.reproduction(dataset)
     kept = records.load(report / "data")
     runs, refused = records.taken(kept)

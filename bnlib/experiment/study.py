@@ -146,6 +146,12 @@ class Study(BaseModel):
         """How many contrasts of one outcome are looked at together: each arm but the reference in each cell."""
         return (len(self.arms) - 1) * len(self.cells)
 
+    def against(self, arm: str) -> "Study":
+        """The same runs, with all arms held against another one, by its name."""
+        arms = {each.name: dict(each.levels) for each in self.arms}
+        combined = tuple(levels for name, levels in arms.items() if name != arm)
+        return self.model_copy(update={"reference": arms[arm], "combined": combined})
+
     @property
     def stem(self) -> str:
         """What its files and folders are called."""

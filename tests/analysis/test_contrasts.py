@@ -469,14 +469,19 @@ def test_same_runs_are_held_against_another_arm():
     pd.testing.assert_frame_equal(found.runs, three.runs)
 
 
-def test_contrasts_against_several_references_are_saved_and_the_first_is_read(tmp_path):
+def test_contrasts_against_several_references_are_saved_and_read_by_the_one_that_is_wanted(tmp_path):
     three = apart({("batch", 0.001): CLEAR, ("group", 0.001): MIXED})
-    contrasts.save([three, contrasts.against(three, "batch")], tmp_path)
+    turned = contrasts.against(three, "batch")
+    contrasts.save([three, turned], tmp_path)
     assert set(pd.read_csv(tmp_path / "contrasts.csv", keep_default_na=False).reference) == {"none", "batch"}
     (read,) = contrasts.load(tmp_path).values()
     assert read.study == three.study
     pd.testing.assert_frame_equal(read.contrasts, three.contrasts, check_dtype=False)
     assert len(read.runs) == len(three.runs)
+    (held,) = contrasts.load(tmp_path, against="batch").values()
+    assert held.study == turned.study
+    pd.testing.assert_frame_equal(held.contrasts, turned.contrasts, check_dtype=False)
+    assert contrasts.load(tmp_path, against="group") == {}
 
 
 def test_arms_that_are_no_product_are_compared_as_they_are():

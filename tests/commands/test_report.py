@@ -409,9 +409,12 @@ ALL = ["results", *STUDIES, "report", "evidence", "pages"]
 EDITED = {  # the steps that an edited file has done again
     "bnlib/training/loop.py": ["runs", *ALL],
     "bnlib/system/stamps.py": ["runs", *ALL],
-    "bnlib/page/figures/runs.py": ALL,
-    "bnlib/page/figures/inside.py": ALL,
-    "bnlib/page/tables/inside.py": ALL,  # another one of that name
+    "bnlib/page/figures/runs.py": [*STUDIES[:2], "report", "evidence"],  # whose pages are made again if anything came of it
+    "bnlib/page/figures/inside.py": ["inside", "report"],
+    "bnlib/page/figures/chain.py": ["replay", "report"],
+    "bnlib/page/figures/picture.py": [*STUDIES, "report", "evidence", "pages"],
+    "bnlib/page/tables/article.py": ["report", "evidence"],
+    "bnlib/page/tables/inside.py": ["inside", "report"],  # another one of that name
     "bnlib/analysis/original/test.csv": ALL,
     "bnlib/analysis/original/claims.toml": ALL,
     "bnlib/commands/notebook.py": ALL,

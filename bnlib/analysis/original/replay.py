@@ -75,9 +75,11 @@ def beside(epochs: pd.DataFrame) -> pd.DataFrame:
     """
     table, epochs = published(), _that_learned(epochs)
     table = table[table.epoch <= epochs.epoch.max()].reset_index(drop=True)
+    at = ["learning_rate", "norm", "epoch"]
+    nothing, its = epochs[:0], dict(iter(epochs.groupby(at)))
+    ours = [its.get(where, nothing) for where in table[at].itertuples(index=False, name=None)]
     for column in ("train_loss", "train_accuracy"):
-        ours = [_rows(epochs, row.learning_rate, row.norm).query(f"epoch == {row.epoch}")[column] for row in table.itertuples()]
-        _add(table, column, ours)
+        _add(table, column, [rows[column] for rows in ours])
     return table
 
 

@@ -53,9 +53,9 @@ def make() -> None:
     if not commands.keeps() and (made := stamps.outputs(last(), hangs_on)):
         print(f"{files.shown(made[0])} is up to date: nothing to do")
         return
-    from bnlib.commands.report import steps
+    from bnlib.commands.report import request, steps
 
-    settings, *where = steps.asked()
+    settings, *where = request.asked()
     try:
         report, pages, anew = _made(steps.Report(settings, *where))
     except environment.NoDevice as absent:  # records of the report that stands here serve without; they lack some runs

@@ -1,6 +1,5 @@
 """The steps from what was asked to the pages; each is done where what it was made from, or what it made, has changed."""
 
-import contextlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,21 +9,23 @@ import pandas as pd
 # No torch here nor in what these import: it takes seconds, and most often there is nothing to train.
 from bnlib.commands.notebook import Job, cells, default_parameters, execute_all
 from bnlib.experiment import records, studies
-from bnlib.experiment.settings import Settings, read, worker_count
+from bnlib.experiment.settings import Settings, worker_count
 from bnlib.experiment.study import Study
 from bnlib.page.words import listing, plural
-from bnlib.runs import cluster, environment, pool, progress, provenance
+from bnlib.runs import environment, pool, progress, provenance
 from bnlib.system import download, files, paths, stamps
+from bnlib.system.code import named
 
 PACKAGE = paths.PACKAGE
 RUNS = ("experiment", "training", "runs", "system")  # wings on which runs can hang; on no other
 # Modules on which nothing in an executed notebook hangs: a change of theirs runs none again.
 APART = (
     *(f"commands/{name}.py" for name in ("__init__", "adopt", "bench", "reproduce", "verify")),
-    *(f"commands/report/{name}.py" for name in ("__main__", "compare", "pages", "recompute", "steps")),
+    *(f"commands/report/{name}.py" for name in ("__main__", "compare", "pages", "recompute", "request", "steps")),
     *("page/html/", "runs/cluster.py", "runs/progress.py", "system/signals.py", "system/litter.py"),
     "training/loops/plain.py",
 )
+DRAWN = [PACKAGE / "page" / name for name in ("figures", "tables")]  # a page hangs on those of their modules that it names
 FELL_BACK = (
     "MNIST is neither in the data folder nor can it be downloaded. This report will be on the 1,797 digits of scikit-learn "
     "instead: not on MNIST."
@@ -85,6 +86,11 @@ class Report:
         names = (*provenance.FILES, provenance.STEPS) if study.probes else provenance.FILES
         return [self._folder(study) / name for name in names]
 
+    def _code(self, text: str = "") -> dict[str, str]:
+        """The package's modules, without those of figures and tables that a text of code does not name."""
+        beside = {path.relative_to(PACKAGE).as_posix() for path in named.unreached(text, DRAWN)}
+        return {name: digest for name, digest in self.common["code"].items() if name not in beside}
+
     # Runs: what was asked -> records of each study
 
     def _asked(self, study: Study) -> dict:
@@ -127,7 +133,7 @@ class Report:
     def _make_results(self, keep_time: bool = False) -> bool:
         took = self.report / "took.json"
         inputs = {
-            "code": self.common["code"],
+            "code": self._code(),
             "versions": self.common["versions"],
             "original": self.common["original"],
             "records": [stamps.sources(self._records(study), self.records) for study in self.studies],
@@ -173,7 +179,8 @@ class Report:
     def _make_notebooks(self) -> bool:
         stale = {}
         for job, inputs, its in self._jobs():
-            inputs |= self.common | {"asked": job.parameters, "cells": cells(job.notebook)}
+            inputs |= self.common | {"code": self._code(named.of_notebook(job.notebook))}
+            inputs |= {"asked": job.parameters, "cells": cells(job.notebook)}
             made = [job.output, *(path for study in its for path in self._records(study))]
             if not stamps.is_fresh(job.output.with_suffix(".json"), inputs):
                 stale[job.output] = job, inputs, its, made
@@ -195,9 +202,10 @@ class Report:
         names = (READING[0], *(Path(study.page).stem for study in its), *READING[1:])
         executed = [self.executed / f"{name}.ipynb" for name in names]
         template = [path for path in files.visible(PACKAGE / "page/template", "*") if path.parent.name != "prose"]
-        made_by = [*files.visible(PACKAGE / "page/html", "*.py"), *template]
+        html = files.visible(PACKAGE / "page/html", "*.py")
         common = self.common | {
-            "template": stamps.sources([Path(__file__), Path(__file__).with_name("pages.py"), *made_by], PACKAGE),
+            "code": self._code("\n".join(path.read_text(encoding="utf-8") for path in html)),
+            "template": stamps.sources([Path(__file__), Path(__file__).with_name("pages.py"), *html, *template], PACKAGE),
             "project": pages.project(),
         }
         inputs = common | {
@@ -213,35 +221,9 @@ class Report:
         return made, True
 
 
-def asked() -> tuple[Settings, str, str]:
-    """What the variables ask for, the rest as the report that stands there was asked for; on which data set; on what cluster.
-
-    Raises:
-        UserError: a variable is not what it should be, or data are to be had neither here nor elsewhere.
-    """
-    settings, _, its = read(), worker_count(), _cluster()  # what is wrong is said before data are fetched, and not by a kernel
-    try:
-        dataset = download.choose(settings.dataset)
-    except download.Unreachable:
-        dataset = settings.dataset
-        if not (paths.report(dataset) / "data/runs.csv").exists():
-            raise  # else its runs may do without the images
-    with contextlib.suppress(OSError, ValueError, KeyError):  # none stands there, or none that can be read
-        settings = read(standing=studies.asked(studies.load(paths.report(dataset) / "data")))
-    return settings, dataset, its
-
-
 def sources() -> dict[str, str]:
     """SHA-256 of each of the package's modules."""
     return stamps.sources(files.visible(PACKAGE, "*.py"), PACKAGE)
-
-
-def _cluster() -> str:
-    """How many workers it has, and where it is; empty where there is none."""
-    if not (address := cluster.address()):
-        return ""
-    with cluster.connected(address) as connection:
-        return f"{plural(connection.workers, 'worker')} at {address}"
 
 
 def _store() -> str:
