@@ -10,6 +10,7 @@ from bnlib.experiment.config import rate_name
 from bnlib.experiment.outcomes import OUTCOMES
 from bnlib.experiment.study import Study
 from bnlib.page.figures.picture import describe
+from bnlib.page.figures.rates import steps_of_log
 from bnlib.page.style import INK, isolated, label_lines, looks
 from bnlib.page.words import plural
 
@@ -117,21 +118,17 @@ def strip(results: Results, outcome: str, rate: float, ax: Axes) -> Axes:
         lost = int(failed[arm].fillna(False).sum())
         ax.plot(its, np.full(len(its), place), look.marker, color=look.color, fillstyle="none", markersize=4, alpha=0.8)
         if len(its):
-            ax.plot([its.median()] * 2, [place - 0.35, place + 0.35], color=look.color, linewidth=2.5)
+            ax.plot([its.median()] * 2, [place - 0.2, place + 0.2], color=look.color, linewidth=2.5)
         middle = f"median {named.number(its.median() / named.scale)}" if len(its) else "none learned"
         told.append(f"{look.label} {middle}" + f", {lost} failed" * bool(lost))
-        if lost:
-            text = f"{lost} of {failed[arm].count()} failed"
-            ax.annotate(
-                text, (0.99, place), xycoords=("axes fraction", "data"), ha="right", va="center", fontsize=8.5, color=INK
-            )
-    ax.set_yticks(range(len(arms)), [look.label for look in arms.values()])
-    ax.set_ylim(len(arms) - 0.5, -0.5)
-    ax.grid(visible=False, axis="y")
+        # Over its row: beside it, a long name would leave no room for the runs on a phone.
+        text = look.label + f", {lost} of {failed[arm].count()} failed" * bool(lost)
+        ax.annotate(text, (0.01, place - 0.24), xycoords=("axes fraction", "data"), va="bottom", fontsize=8.5, color=INK)
+    ax.set_yticks([])
+    ax.set_ylim(len(arms) - 0.6, -0.95)
     if not named.is_share:
         ax.set_xscale("log")
-        ax.xaxis.set_minor_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
-        ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
+        steps_of_log(ax.xaxis)
     title = named.title(results.study.epochs)
     ax.set(xlabel=f"{title}, {named.unit}", title=f"at {rate_name(rate)}")
     return describe(ax, f"{title} in {named.unit} at learning rate {rate_name(rate)}: {'; '.join(told)}.")

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator, PercentFormatter
 
 from bnlib.analysis import thresholds
@@ -41,7 +42,7 @@ def error(results: Results, ax: Axes, marked: Sequence[float] = (), name: str = 
             ends[arm] = float(middle.dropna().index[-1]), float(middle.dropna().iloc[-1])
         told.append(f"{look.label} {_listed(results, arm, middle)}")
     ax.set_yscale("log")
-    steps_of_log(ax, half_an_image(results.study.held["dataset"]) if outcome.is_share else 0)
+    steps_of_log(ax.yaxis, half_an_image(results.study.held["dataset"]) if outcome.is_share else 0)
     title = outcome.title(results.study.epochs)
     title, unit = (title.replace("accuracy", "error"), "%") if outcome.is_share else (title, outcome.unit)
     ax.set_ylabel(f"{title}, {unit}")
@@ -108,19 +109,19 @@ def _name_lines(ends: dict[str, tuple[float, float]], arms: dict[str, Look], rat
         ax.annotate(text, end, (0, 20), textcoords="offset points", ha="center", va="bottom", color=INK, fontsize=9)
 
 
-def steps_of_log(ax: Axes, none: float = 0) -> None:
-    """Names round numbers on a logarithmic vertical axis: 1, 2 and 5 of each power of ten, and more where these are few.
+def steps_of_log(axis: Axis, none: float = 0) -> None:
+    """Names round numbers on a logarithmic axis: 1, 2 and 5 of each power of ten, and more where these are few.
 
     Args:
         none: the value that stands for zero, if one does.
     """
-    low, high = ax.get_ylim()
+    low, high = sorted(axis.get_view_interval())
     few, more = (1, 1.5, 2, 3, 4, 5, 7), (*np.arange(10, 20) / 10, *range(2, 10))
     steps = (1, 2, 5) if high > 12 * low else few if high > 3 * low else more
     ticks = [step * 10.0**power for power in range(-6, 3) for step in steps]
-    ax.yaxis.set_major_locator(FixedLocator([none, *(t for t in ticks if t > 1.4 * none)] if low <= none else ticks))
-    ax.yaxis.set_minor_locator(NullLocator())
-    ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: "0" if value == none else f"{value:g}"))
+    axis.set_major_locator(FixedLocator([none, *(t for t in ticks if t > 1.4 * none)] if low <= none else ticks))
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter(FuncFormatter(lambda value, _: "0" if value == none else f"{value:g}"))
 
 
 def rate_axis(ax: Axes, rates: Sequence[float]) -> None:

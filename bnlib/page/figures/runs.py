@@ -60,7 +60,7 @@ def curves(results: Results, epochs: pd.DataFrame, column: str, learning_rate: f
             told.append(f"{look.label} from {middle.dropna().iloc[0]:.3g} to {ends[arm]:.3g}")
     if (rows[column].dropna() > 0).any():
         ax.set_yscale("log")
-        steps_of_log(ax, half_an_image(study.held["dataset"]) if share else 0)
+        steps_of_log(ax.yaxis, half_an_image(study.held["dataset"]) if share else 0)
     name = column.replace("train_", "training ").replace("_", " ")
     title = f"{name.replace('accuracy', 'error')}, {'%' if share else 'nats'}"
     ax.set(xlabel="epoch", ylabel=title, title=f"at {rate_name(learning_rate)}")

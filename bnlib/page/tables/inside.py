@@ -17,15 +17,15 @@ def survival(results: Results) -> Table:
     """How many runs of each arm failed at each rate, and whether an arm differs in it from the reference."""
     study, rows = results.study, []
     told = {(arm.name, rate): share(results.failed(arm.name, rate)) for arm in study.arms for rate in results.rates}
-    named = ["learning rate", "arm", "failed", "p, Holm"]
+    named = ["learning rate, arm", "failed", "p, Holm"]
     if len(study.arms) == 2:
-        named[1:3] = [arm.label for arm in study.arms]
+        named = ["learning rate", *(arm.label for arm in study.arms), "p, Holm"]
         p = {rate: p_value(c.p_adjusted) for rate in results.rates for c in results.find("failed", rate=rate, kind=FAILED)}
         rows = [[rate_name(rate), *(told[arm.name, rate] for arm in study.arms), p[rate]] for rate in results.rates]
     for rate in results.rates if not rows else ():
         for arm in study.arms:
-            tests = results.find("failed", arm.name, rate, FAILED)
-            rows.append([rate_name(rate), arm.label, told[arm.name, rate], p_value(tests[0].p_adjusted) if tests else ""])
+            tests = [p_value(c.p_adjusted) for c in results.find("failed", arm.name, rate, FAILED)] or [""]
+            rows.append([f"{rate_name(rate)}, {arm.label}", told[arm.name, rate], *tests])
     return Table("survival", "", named, rows)
 
 
