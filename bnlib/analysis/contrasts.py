@@ -87,7 +87,9 @@ def _contrasted(study: Study, runs: pd.DataFrame, chosen: tuple[int, ...] = ()) 
         if set(needed) <= set(study.outcomes) and results.rates:
             rows += found(results)
     table = pd.DataFrame(rows, columns=COLUMNS)
-    table["p_adjusted"] = table.groupby(["kind", "outcome"], sort=False).p.transform(statistics.holm)
+    least = np.where(table.kind == FAILED, 2.0 ** (1 + table.tied - table.n), 0)  # McNemar's, were all that differ to one side
+    for its in table.groupby(["kind", "outcome"], sort=False).indices.values():
+        table.loc[its, "p_adjusted"] = statistics.holm(table.p.iloc[its], least[its])
     return Results(study, runs, table.astype({"exact": bool}), chosen)
 
 
@@ -233,8 +235,7 @@ def load(folder: Path, against: str = "") -> dict[str, Results]:
         found = studies.load(folder)
         runs, contrasts = (pd.read_csv(folder / f"{name}.csv", **READ) for name in ("outcomes", "contrasts"))
         if against:
-            its = set(contrasts.study[contrasts.reference == against])
-            found = [study.against(against) for study in found if study.name in its]
+            found = [s.against(against) for s in found if s.name in set(contrasts.study[contrasts.reference == against])]
         return {study.name: Results(study, *(_part(study, table) for table in (runs, contrasts))) for study in found}
     except (OSError, ValueError, KeyError, AttributeError) as error:
         raise UserError(f"{folder} has no contrasts that can be read; `make report` makes them again ({error})") from error

@@ -199,13 +199,16 @@ def exact_interval(differences: Values) -> Interval:
     return Interval(float(x.mean()), float(means[outside - 1]), float(means[-outside]), n, exact=True)
 
 
-def holm(ps: Values) -> np.ndarray:
-    """p values adjusted for being several (Holm, Scandinavian Journal of Statistics 6, 1979); NaN stays NaN and counts."""
+def holm(ps: Values, least: Values | float = 0.0) -> np.ndarray:
+    """p values adjusted for being several (Holm, Scandinavian Journal of Statistics 6, 1979); NaN stays NaN and counts.
+
+    A test on counts that could not have come as low, its `least` p being higher, does not count (Tarone, Biometrics 46, 1990).
+    """
     p = np.asarray(ps, dtype=float)
-    order = np.argsort(np.where(np.isnan(p), 1.0, p), kind="stable")
-    adjusted = np.empty(len(p))
-    adjusted[order] = np.fmin(np.maximum.accumulate(np.nan_to_num(p[order], nan=1.0) * np.arange(len(p), 0, -1)), 1.0)
-    return np.where(np.isnan(p), np.nan, adjusted)
+    could, order = np.broadcast_to(least, p.shape), np.argsort(np.where(np.isnan(p), 1.0, p), kind="stable")
+    ascending = np.nan_to_num(p[order], nan=1.0)
+    adjusted = np.maximum.accumulate([one * (could[order[place:]] <= one).sum() for place, one in enumerate(ascending)])
+    return np.where(np.isnan(p), np.nan, np.fmin(adjusted, 1.0)[np.argsort(order)])
 
 
 def share(count: int, n: int) -> Interval:

@@ -268,6 +268,15 @@ def test_holm_multiplies_the_least_by_all_and_never_falls():
     assert np.isnan(adjusted[1])
 
 
+def test_test_that_could_not_have_come_as_low_is_not_adjusted_for():
+    # 6 pairs of 6 differ one way: 2 / 2⁶; of 2 pairs the least is 2 / 2², of none 1.
+    assert holm([0.03125, 0.5], [0.03125, 0.5]).tolist() == [0.03125, 0.5]
+    assert holm([0.03125, 0.5, 1.0], [0.03125, 0.5, 1.0]).tolist() == [0.03125, 0.5, 1.0]
+    # Of two that could, the smaller counts twice; the larger follows it.
+    assert holm([0.03125, 0.0625], [0.03125, 0.001]).tolist() == [0.0625, 0.0625]
+    assert holm([0.01, 0.04, 0.03], [0.0, 0.0, 0.0]).tolist() == holm([0.01, 0.04, 0.03]).tolist()
+
+
 def test_share_has_wilson_s_interval():
     # z = 1.959964, n = 10, k = 0: the upper end is z^2 / (n + z^2)
     z2 = 1.959964**2

@@ -204,7 +204,7 @@ class Report:
         template = [path for path in files.visible(PACKAGE / "page/template", "*") if path.parent.name != "prose"]
         html = files.visible(PACKAGE / "page/html", "*.py")
         common = self.common | {
-            "code": self._code("\n".join(path.read_text(encoding="utf-8") for path in html)),
+            "code": self._code("\n".join(named.imports(path) for path in html)),
             "template": stamps.sources([Path(__file__), Path(__file__).with_name("pages.py"), *html, *template], PACKAGE),
             "project": pages.project(),
         }

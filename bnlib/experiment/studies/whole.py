@@ -26,7 +26,7 @@ LARGE: dict[str, dict[str, Any]] = {
     },
     "controls": {
         **{"learning_rates": (0.01,), "seeds": 8, "warmup": 600, "long_rates": (0.01,), "long_seeds": 8, "long_epochs": 2},
-        **{"range_rates": (0.01, 0.03), "range_seeds": 4, "survival_rates": (0.03,), "survival_seeds": 16},
+        **{"range_rates": (0.01, 0.03), "range_seeds": 4, "survival_rates": (0.01, 0.03), "survival_seeds": 16},
     },
 }
 SMALL: dict[str, dict[str, Any]] = {

@@ -17,6 +17,12 @@ def of_notebook(notebook: Path) -> str:
     return "\n".join(line for text in texts for line in prose.get(text, [text]))
 
 
+def imports(module: Path) -> str:
+    """The lines of a module that import: what it says besides of figures names none."""
+    tree = ast.walk(ast.parse(module.read_text(encoding="utf-8")))
+    return "\n".join(ast.unparse(node) for node in tree if isinstance(node, ast.Import | ast.ImportFrom))
+
+
 def unreached(code: str, packages: Iterable[Path]) -> set[Path]:
     """The modules of these packages that code does not reach, neither by name nor by what these import."""
     return {path for package in packages for path in set(_modules(package).values()) - _reached(code, package)}
