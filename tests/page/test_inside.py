@@ -82,7 +82,7 @@ def test_survival_is_counted_for_each_arm_and_rate():
     assert rows[0] == ["learning rate", "without batch norm", "with batch norm", "p, Holm"]
     counts = [[cell.split("[")[0].strip() for cell in row[:3]] for row in rows[1:]]
     assert counts == [["0.001", "0 of 4", "0 of 4"], ["0.01", "3 of 4", "0 of 4"]]
-    assert rows[2][3] == "0.500"  # 3 pairs differ, all one way: 2 / 2³, for two rates
+    assert rows[2][3] == "0.250"  # 3 pairs differ, all one way: 2 / 2³; at the other rate none does, which counts for nothing
 
 
 def test_survival_of_several_arms_has_a_row_for_each():
