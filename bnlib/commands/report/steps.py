@@ -179,8 +179,8 @@ class Report:
     def _make_notebooks(self) -> bool:
         stale = {}
         for job, inputs, its in self._jobs():
-            inputs |= self.common | {"code": self._code(named.of_notebook(job.notebook))}
-            inputs |= {"asked": job.parameters, "cells": cells(job.notebook)}
+            inputs |= self.common | {"asked": job.parameters, "cells": cells(job.notebook)}  # which says what is no notebook
+            inputs |= {"code": self._code(named.of_notebook(job.notebook))}
             made = [job.output, *(path for study in its for path in self._records(study))]
             if not stamps.is_fresh(job.output.with_suffix(".json"), inputs):
                 stale[job.output] = job, inputs, its, made
