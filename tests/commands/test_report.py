@@ -240,7 +240,7 @@ def test_edited_code_trains_what_uses_it_and_nothing_else(made, tmp_path):
         (models, '"batch@1": (', '"mine": (nn.Identity, None, None),\n        "batch@1": ('),
     )
     for edits, arms, said in (
-        (looks, two, GIVEN.format(6)),
+        (looks, two, "took 20 epochs from the store"),
         # One arm more has its runs at 0.001 and at 1000 alone; what is said of a norm is no code, and what it does is its own.
         ([(models, "Group norm of 8", "Group norm of eight")], three, f"trained 4 epochs in 2 runs, {GIVEN.format(6)}"),
         ([(models, "channels // 8", "channels // 16")], three, f"trained 4 epochs in 2 runs, {GIVEN.format(6)}"),
