@@ -53,6 +53,7 @@ import torch  # noqa: E402
 from filelock import FileLock  # noqa: E402
 
 from bnlib.analysis import contrasts  # noqa: E402
+from bnlib.analysis.results import Results  # noqa: E402
 from bnlib.experiment.config import LEVELS, RunConfig  # noqa: E402
 from bnlib.experiment.records import COLUMNS, MEASURED  # noqa: E402
 from bnlib.experiment.study import Study  # noqa: E402
@@ -139,7 +140,7 @@ def make_epochs(losses: dict, dataset: str = "mnist", study: str = "learning_rat
     return pd.DataFrame(rows, columns=COLUMNS["epochs"]).astype({"classes": "Int64"})
 
 
-def results_of(epochs: pd.DataFrame, steps: pd.DataFrame | None = None, **fields) -> contrasts.Results:
+def results_of(epochs: pd.DataFrame, steps: pd.DataFrame | None = None, **fields) -> Results:
     """What the study that these records hold gave: all of its arms, rates and seeds. `fields` are other ones of `Study`."""
     norms = tuple(norm for norm in LEVELS["norm"] if norm in set(epochs.norm))
     found = {

@@ -110,9 +110,9 @@ class Claim:
             return None
         found = []
         for parts in self._ways().values():
-            by_rate = {each: [part for part in parts if part.rate == each] for each in self.rates}
-            least = holm([max((part.support for part in its), default=1.0) for its in by_rate.values()])
-            found.append(_verdict(by_rate[rate], [least[self.rates.index(rate)]]))
+            by_rate = {each: its for each in self.rates if (its := [part for part in parts if part.rate == each])}
+            least = holm([max(part.support for part in its) for its in by_rate.values()])
+            found += [_verdict(its, [p]) for (each, its), p in zip(by_rate.items(), least, strict=True) if each == rate]
         return _joint(found)
 
     def _ways(self, facts: bool = False) -> dict[str, list[Part]]:
@@ -147,6 +147,7 @@ def judge(found: Mapping[str, Results], where: Where = "fresh") -> list[Claim]:
     for claim in _said():
         name = STUDY[where] if where == "chain" else claim.get("study", STUDY[where])
         pair = contrasts.between(found[name], REFERENCE, ARM) if name in found else None
+        pair = contrasts.at_rates(pair, CHAIN) if pair and name == STUDY["fresh"] else pair  # changes are from the highest
         parts = _parts(pair, claim["part"]) if pair else ()
         judged.append(Claim(**{field: claim[field] for field in ("number", "name", "says", "needs")}, parts=parts))
     return judged
@@ -195,6 +196,8 @@ def _parts(results: Results, wanted: Sequence[dict[str, Any]]) -> Sequence[Part]
 def _find(results: Results, need: dict[str, Any]) -> list[Contrast]:
     """The contrasts that a part names."""
     outcome, kind = need["outcome"], need.get("kind", CELL)
+    if outcome not in {*OUTCOMES, *thresholds.LABELS}:
+        raise ValueError(f"a claim needs {outcome!r}, which is no outcome")
     if outcome.endswith("_second") and results.study.epochs < 2:
         return []
     if kind == PUBLISHED:
@@ -233,16 +236,12 @@ def table(claims: Sequence[Claim], where: Where = "fresh", seeds: str = "all") -
     rows: list[dict[str, Any]] = []
     for claim in claims:
         for part in claim.parts or (None,):
-            row: dict[str, Any] = {}
-            row |= {"claim": claim.number, "name": claim.name, "where": where, "seeds": seeds, "verdict": claim.verdict}
+            row: dict[str, Any] = {"claim": claim.number, "name": claim.name, "where": where, "seeds": seeds}
+            row |= {"verdict": claim.verdict}
             if part:
                 c, limit = part.contrast, 1 if part.contrast.kind == REACH else 0
-                row |= {
-                    "way": part.way,
-                    "way_verdict": claim.ways[part.way],
-                    "rate": part.rate,
-                    "rate_verdict": claim.at(part.rate),
-                }
+                row |= {"way": part.way, "way_verdict": claim.ways[part.way], "rate": part.rate}
+                row |= {"rate_verdict": claim.at(part.rate)}
                 row |= {"part": part.text, "kind": c.kind, "wanted": f"{'above' if part.wanted > 0 else 'below'} {limit}"}
                 row |= {"estimate": c.estimate, "low": c.low, "high": c.high, "p": c.p, "p_claim": part.p_claim}
                 row |= {"n": c.n, "pairs": c.pairs, "met": part.met}

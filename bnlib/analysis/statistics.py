@@ -89,7 +89,8 @@ def mean_interval(values: Values, level: float = LEVEL) -> Interval:
 def enough(family: int) -> int:
     """The number of pairs from which on the exact test can tell arms apart in each of a family of `family` contrasts.
 
-    With n pairs its p cannot fall below 2 / 2^n; adjusted over the family, that has to stay below 5%.
+    With n pairs its p cannot fall below 2 / 2^n; adjusted over the family, that has to stay below 5%. Of a family of none any
+    number will do: there the test is to be exact, though it may show nothing.
     """
     return next(n for n in range(1, 64) if family * 2 / 2**n < ALPHA)
 

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from bnlib.analysis.statistics import ROUNDING
 from bnlib.experiment.outcomes import per_run
 from bnlib.experiment.study import Study
 
@@ -96,28 +97,29 @@ def largest(runs: pd.DataFrame, margin: float = USABLE) -> pd.DataFrame:
     A rate at which the run failed is not usable, however poor the best is.
 
     Returns:
-        Index seed, a column for each arm; NaN where no rate is usable.
+        Index seed, a column for each arm: a rate that was tried, as `_highest` has it.
     """
     accuracy = final_accuracy(runs)
-    return _highest(accuracy.ge(accuracy.max(axis=1) - margin, axis=0))
+    return _highest(accuracy.ge(accuracy.max(axis=1) - margin - ROUNDING, axis=0))
 
 
 def survived(runs: pd.DataFrame) -> pd.DataFrame:
     """The largest rate that each arm survives, seed by seed: neither there nor at a smaller rate of those tried a run failed.
 
-    It is a rate that was tried: the highest of these stands for all above it, too, so that a ratio of two is no farther from 1
-    than with more rates.
-
     Returns:
-        Index seed, a column for each arm; NaN where the run at the smallest rate failed.
+        Index seed, a column for each arm: a rate that was tried, as `_highest` has it.
     """
     failed = runs.pivot(index=["arm", "seed"], columns="learning_rate", values="failed").fillna(True).astype(bool)
     return _highest(~failed.cummax(axis=1))
 
 
 def _highest(good: pd.DataFrame) -> pd.DataFrame:
-    """The highest rate of each row that is good: index seed, a column for each arm."""
-    return good.apply(lambda row: row.index[row].max(), axis=1).unstack("arm")
+    """The highest rate of each row that is good: index seed, a column for each arm.
+
+    The highest rate tried stands for all above it, and the lowest, where none is good, for all below it: so a ratio of two is
+    no farther from 1 than with more rates.
+    """
+    return good.apply(lambda row: row.index[row].max() if row.any() else row.index.min(), axis=1).unstack("arm")
 
 
 def reach(study: Study, epochs: pd.DataFrame, margins: Sequence[float] = MARGINS) -> pd.DataFrame:

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from bnlib import UserError, commands
@@ -49,7 +50,10 @@ def differences(kept: Run, anew: Run) -> list[str]:
         return [f"{plural(len(anew.epochs), 'epoch')}, not {len(kept.epochs)}"]
     pairs = zip(kept.epochs, anew.epochs, strict=True)
     seen = {look.epoch for look in kept.looks}
-    other = [(a, b) for a, b in zip(kept.looks, (b for b in anew.looks if b.epoch in seen), strict=False) if str(a) != str(b)]
+    again = [look for look in anew.looks if look.epoch in seen]
+    if len(again) != len(kept.looks):
+        return [f"{plural(len(again), 'number')} that probes saw, not {len(kept.looks)}"]
+    other = [(a, b) for a, b in zip(kept.looks, again, strict=True) if str(a) != str(b)]
     looks = [f"{a.probe} {a.layer} {a.measure} at step {a.step}: {b.value!r}, not {a.value!r}" for a, b in other]
     return looks + [
         f"{name.replace('_', ' ')} of epoch {a.epoch}: {getattr(b, name)!r}, not {getattr(a, name)!r}"
@@ -78,11 +82,7 @@ def adopt(count: int) -> bool:
     if all(_code(run.made_by, run.probes) == _code(r.made_by, r.probes) for run, r in zip(runs, recipes, strict=True)):
         print(f"{folder}: all runs are of this code; nothing to adopt")
         return True
-    try:
-        asked = studies.load(folder)
-    except (OSError, ValueError) as error:
-        raise UserError(f"{folder / 'studies.json'} cannot be read: {' '.join(str(error).split())}") from error
-    tried = sample(asked, runs, count)
+    tried = sample(studies.load(folder), runs, count)
     print(f"Doing {plural(len(tried), 'run')} of {folder.parent} anew, to see whether this code gives their bits", flush=True)
     wanted = [r.config if r.config.later_rates else r.config.model_copy(update={"epochs": len(r.epochs)}) for r in tried]
     found = [differences(run, anew) for run, anew in zip(tried, run_all(wanted, data, anew=True), strict=True)]
@@ -93,8 +93,7 @@ def adopt(count: int) -> bool:
         return False
     adopted = [_renamed(run, recipe, len(tried)) for run, recipe in zip(runs, recipes, strict=True)]
     _save(kept, dict(zip((run.name for run in runs), adopted, strict=True)), folder)
-    names = [store.entry_name(full_name(run.config, run.made_by), run.probes) for run in runs]
-    stored = sum(map(store.rename, names, recipes))
+    stored = sum(map(_rename_weights, runs, adopted, recipes))
     print(f"All bits agree: {plural(len(runs), 'run')} and the weights of {stored} are of this code now.")
     return True
 
@@ -112,6 +111,14 @@ def _renamed(run: Run, recipe: store.Recipe, count: int) -> Run:
         return run
     shown = f"{plural(count, 'run')} of this code gave the bits of code {before[:12]}"
     return run._replace(made_by=run.made_by | {"code": recipe.made_by["code"]}, adopted=shown, probes=recipe.probes)
+
+
+def _rename_weights(before: Run, after: Run, recipe: store.Recipe) -> bool:
+    """Gives what the store has of a run, with looks into it and without, the name of its new code and its old machine."""
+    made = replace(recipe, machine={name: after.made_by.get(name, "") for name in recipe.machine})
+    old, probes = full_name(before.config, before.made_by), {"": "", before.probes: after.probes}
+    renamed = [store.rename(store.entry_name(old, was), replace(made, probes=its)) for was, its in probes.items()]
+    return any(renamed)
 
 
 def _code(made_by: dict[str, str], probes: str) -> tuple[str, str]:

@@ -13,7 +13,7 @@ import torch
 from torchvision.datasets.mnist import MNIST
 from tqdm import tqdm
 
-from bnlib import commands
+from bnlib import UserError, commands
 from bnlib.analysis.benchmark import Benchmark, keep, summary
 from bnlib.experiment import settings
 from bnlib.experiment.config import LEVELS, RunConfig
@@ -23,7 +23,7 @@ from bnlib.system import paths
 from bnlib.training import data, hardware, models
 from bnlib.training.data import Data, Split
 from bnlib.training.loop import fit
-from bnlib.training.loops import plain
+from bnlib.training.loops import many, plain
 
 REPEATS = 5
 STEPS = 60  # batches of each arm and loop in each repeat, after a warm-up
@@ -132,9 +132,9 @@ def benchmark() -> Benchmark:
     """Measures with ARMS, PRECISION, DEVICE, WORKERS, DATA_DIR and REPEATS from the environment, and says what it measures.
 
     Raises:
-        UserError: one of them is not what it should be.
+        UserError: one of them is not what it should be, or the runs of a report would be trained in another way.
     """
-    asked, workers, repeats = settings.read(), settings.worker_count(), settings.count("REPEATS", REPEATS)
+    asked, repeats = settings.read(), settings.count("REPEATS", REPEATS)
     with tempfile.TemporaryDirectory(prefix="bnlib-") as folder:
         try:
             images, what = plain.images(paths.data()), "MNIST"
@@ -144,7 +144,9 @@ def benchmark() -> Benchmark:
         shared = {"dataset": "mnist", "learning_rate": 0.001, "seed": 0, "batch_size": BATCH_SIZE, "epochs": 2}
         environment.need(device := environment.device(asked.device))
         shared |= {"precision": asked.precision, "device": device}
-        configs = [RunConfig(**shared, norm=norm) for norm in asked.arms]
+        configs, workers = [RunConfig(**shared, norm=norm) for norm in asked.arms], settings.worker_count(device)
+        if any(map(many.suits, configs)):
+            raise UserError("on a GPU a report trains many runs side by side, which is not timed here; set DEVICE=cpu")
         if warning := environment.warning(configs[0].device, asked.precision):
             print(f"WARNING: {warning}", file=sys.stderr)
         facts = _facts(configs, what, workers)

@@ -38,6 +38,7 @@ def reproduce() -> bool:
     runs, refused = records.taken(kept)
     for name, problem in refused.items():
         raise UserError(f"{report / 'data'}: run {name} {problem}; `make report` makes it anew")
+    old = {study.name: contrasts.of(study, kept.epochs, kept.steps) for study in studies.load(report / "data")}
     device = environment.device(settings.device)
     try:
         environment.need(device)
@@ -51,7 +52,6 @@ def reproduce() -> bool:
     records.save(made, place)
     by_name = {study.name: contrasts.of(study, made.epochs, made.steps) for study in asked}
     contrasts.save(list(by_name.values()), place)
-    old = {study.name: contrasts.of(study, kept.epochs, kept.steps) for study in studies.load(report / "data")}
     said = {
         "report": files.shown(report),
         "dataset": dataset,

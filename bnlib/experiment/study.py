@@ -147,10 +147,17 @@ class Study(BaseModel):
         return (len(self.arms) - 1) * len(self.cells)
 
     def against(self, arm: str) -> "Study":
-        """The same runs, with all arms held against another one, by its name."""
+        """The same runs, with all arms held against another one, by its name.
+
+        Raises:
+            ValueError: arms that are a product of several factors would have other names then.
+        """
         arms = {each.name: dict(each.levels) for each in self.arms}
         combined = tuple(levels for name, levels in arms.items() if name != arm)
-        return self.model_copy(update={"reference": arms[arm], "combined": combined})
+        made = self.model_copy(update={"reference": arms[arm], "combined": combined})
+        if {each.name for each in made.arms} != set(arms):
+            raise ValueError(f"{self.name}: name its arms in `combined`, to hold them against {arm}")
+        return made
 
     @property
     def stem(self) -> str:

@@ -70,7 +70,9 @@ def trained(config: RunConfig, data: "Data") -> "nn.Module":
     run_all([config], data, anew=True)
     (recipe,) = store.recipes([config], data.fingerprint)
     checkpoint = store.get(recipe)
-    if checkpoint is None or len(checkpoint.epochs) > config.all_epochs:
+    if checkpoint is None:
+        raise UserError("the store was emptied meanwhile; run again")
+    if len(checkpoint.epochs) > config.all_epochs:
         raise UserError(f"the store has this run after {len(checkpoint.epochs)} epochs alone; ask for so many")
     model = models.build(config)
     model.load_state_dict(checkpoint.model)
@@ -154,10 +156,9 @@ def _given(recipes: "dict[str, Recipe]", dataset: str) -> dict[str, Run]:
     strict, found = os.environ.get(STRICT, "0") not in ("", "0"), {}
     for entry, recipe in recipes.items():
         its, epochs = by_question.get(_question(recipe.config, recipe.made_by), ()), recipe.config.all_epochs
-        run = records.serving(recipe.config, its)
-        if not run or not run.is_finished(epochs) or (strict and run.made_by != recipe.made_by):
-            continue
-        if not recipe.probes or (run.probes == recipe.probes and run.is_seen(epochs)):
+        its = [run for run in its if run.probes == recipe.probes] if recipe.probes else its
+        run = records.serving(recipe.config, [run for run in its if run.made_by == recipe.made_by] if strict else its)
+        if run and run.is_finished(epochs) and (not recipe.probes or run.is_seen(epochs)):
             found[entry] = run
     return found
 

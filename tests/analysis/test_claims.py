@@ -6,7 +6,7 @@ import pytest
 
 from bnlib.analysis import claims, contrasts
 from bnlib.analysis.claims import CONTRADICTED, DEPENDS, OPEN, SUPPORTED, UNSUPPORTED, UNTESTED
-from bnlib.analysis.results import Contrast
+from bnlib.analysis.results import Contrast, Results
 from bnlib.experiment import records, studies
 from bnlib.experiment.config import CHAIN
 from bnlib.system import paths
@@ -98,10 +98,16 @@ def test_difference_at_the_highest_rate_is_held_against_the_lower_ones(at_highes
 
 
 def test_claim_on_a_change_is_not_judged_by_that_to_another_rate():
-    more = runs(gain=0.6)
-    wider = pd.concat([more, more[more.learning_rate == 0.01].assign(learning_rate=0.02)], ignore_index=True)
-    assert verdicts(wider)["5"] == UNTESTED
-    assert verdicts(wider)["4"] == SUPPORTED
+    other = runs(gain=0.6).replace({"learning_rate": {0.01: 0.02}})
+    assert verdicts(other)["5"] == UNTESTED
+    assert verdicts(other)["2"] == SUPPORTED
+
+
+def test_rates_beyond_the_original_s_take_no_claim_its_judgement():
+    epochs = runs(gain={0.001: 0.6, 0.005: 0.6, 0.01: 0.1})
+    beyond = pd.concat([epochs, epochs[epochs.learning_rate == 0.01].assign(learning_rate=0.03)], ignore_index=True)
+    assert verdicts(beyond)["5"] == verdicts(epochs)["5"] == SUPPORTED
+    assert [part.contrast.learning_rate for part in judge(beyond)["5"].parts] == [0.01] * 6
 
 
 def test_few_seeds_support_nothing_that_their_interval_does_not():
@@ -209,6 +215,16 @@ def test_ways_that_disagree_leave_it_to_the_measure():
     assert claim_of(yes, replace(yes, way="other")).verdict == SUPPORTED
 
 
+def test_way_that_says_nothing_of_a_rate_counts_for_nothing_there():
+    gap = [part_with(0.001, rate, way="gap") for rate in CHAIN]
+    fit = [part_with(0.02, rate, way="fit") for rate in CHAIN if rate < 0.01]
+    claim = claim_of(*gap, *fit)
+    assert claim.verdict == SUPPORTED
+    assert [claim.at(rate) for rate in claim.rates] == [SUPPORTED] * 3  # Holm over two rates: 0.04
+    against = claim_of(*(replace(part, wanted=-1, p_claim=0.001) for part in claim.parts))
+    assert [against.at(rate) for rate in against.rates] == [CONTRADICTED] * 3
+
+
 def test_opposite_does_not_contradict_with_its_own_p_alone():
     assert claim_of(part_with(0.01, 0.001, wanted=-1, p_claim=0.06)).verdict == OPEN
 
@@ -227,6 +243,11 @@ def test_table_holds_what_the_verdicts_rest_on():
     assert parts[parts.claim == "8"].verdict.tolist() == [UNTESTED]
     assert set(parts["where"]) == {"fresh"}
     assert set(parts.seeds) == {"0-7"}
+
+
+def test_claim_on_an_outcome_that_is_none_is_refused():
+    with pytest.raises(ValueError, match="needs 'best_acuracy', which is no outcome"):
+        claims._parts(results_of(runs(gain=0.6)), [{"outcome": "best_acuracy", "wanted": "above", "rates": [0.001]}])
 
 
 def test_every_claim_says_what_it_is_and_what_it_needs():
@@ -288,7 +309,7 @@ def test_seeds_that_were_seen_and_new_ones_are_judged_apart():
     assert list(claims.halves({"learning_rate": results_of(runs(gain=0.6))})) == ["all"]
 
 
-def inside(relative: dict[str, list[float]], cosine: dict[str, list[float]]) -> contrasts.Results:
+def inside(relative: dict[str, list[float]], cosine: dict[str, list[float]]) -> Results:
     """A study that looked into runs at the original's rates: a layer's shift in each arm and seed, the same at each rate."""
     arms = {norm: {seed: [(0.5, 0.9)] for seed in range(8)} for norm in ("none", "batch")}
     epochs = make_epochs({(norm, rate): its for norm, its in arms.items() for rate in CHAIN}, study="inside")
@@ -310,10 +331,11 @@ LESS, MORE = [0.5 + 0.01 * seed for seed in range(8)], [0.7 + 0.02 * seed for se
     ],
 )
 def test_cause_is_judged_by_the_shift_in_runs_that_were_looked_into(relative, cosine, verdict):
-    *others, cause = claims.judge({"learning_rate": results_of(runs(gain=0.6)), "inside": inside(relative, cosine)})
-    assert cause.verdict == verdict
-    assert [part.contrast.study for part in cause.parts] == ["inside"] * 6
-    assert {claim.number: claim.verdict for claim in others} | {"8": UNTESTED} == verdicts(runs(gain=0.6))
+    judged = claims.judge({"learning_rate": results_of(runs(gain=0.6)), "inside": inside(relative, cosine)})
+    found = {claim.number: claim for claim in judged}
+    assert found["8"].verdict == verdict
+    assert [part.contrast.study for part in found["8"].parts] == ["inside"] * 6
+    assert {number: claim.verdict for number, claim in found.items()} | {"8": UNTESTED} == verdicts(runs(gain=0.6))
 
 
 def test_cause_is_not_tested_where_nobody_looked():

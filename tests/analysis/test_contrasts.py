@@ -290,9 +290,8 @@ def test_reach_is_the_ratio_of_the_largest_usable_rates(span):
     found = results_of(span)
     row = found.one("largest_rate_0.01", "batch", kind=REACH)
     assert row.estimate == pytest.approx(100)  # 0.01 / 0.001 and 1 / 0.001: the mean of their logarithms
-    # t with one degree of freedom would go from 2e-11 to 5e14; rates from 0.001 to 1 allow ratios within a thousand.
-    assert (row.low, row.high) == (pytest.approx(0.001), pytest.approx(1000))
-    assert (row.direction, row.sign) == (0, 0)
+    # Two pairs show nothing, and bound nothing.
+    assert (row.p, row.difference.bounded, row.sign) == (0.5, False, 0)
     assert (row.least, row.most, row.reference_median) == (pytest.approx(0.01), pytest.approx(1), pytest.approx(0.001))
     # At a margin of two points 0.01 is usable without batch norm too.
     assert found.one("largest_rate_0.02", "batch", kind=REACH).estimate == pytest.approx(10)
@@ -311,6 +310,42 @@ def test_reach_points_to_where_its_ratio_lies_beside_one():
     assert turned.one("largest_rate_survived", "batch", kind=REACH).sign == -1
     level = results({cell: [good] * 8 for cell in cells}).one("largest_rate_survived", "batch", kind=REACH)
     assert (level.estimate, level.direction, level.tied) == (1, 0, 8)
+
+
+@pytest.mark.parametrize(("better", "p"), [(6, 2 / 64 * 2 / 2), (8, 2 / 256)])
+def test_reach_is_judged_by_the_exact_test_however_many_arms_there_are(better, p):
+    # Steps on a grid are not normal: of eight alike, which leave nothing else possible, Student's t could say nothing.
+    good, gone = (0.1, 0.9), GONE
+    cells = {(norm, rate): [good] * 8 for norm in FOUR for rate in (0.1, 1.0)}
+    cells["none", 1.0] = [gone] * better + [good] * (8 - better)
+    rows = results(cells).find("largest_rate_survived", kind=REACH)
+    assert [(row.exact, row.p) for row in rows] == [(True, pytest.approx(p))] * 3
+
+
+def test_reach_of_a_run_that_fails_everywhere_counts_as_the_smallest_rate():
+    good, gone = (0.1, 0.9), GONE
+    cells = {("none", 0.1): [gone] * 2, ("none", 1.0): [gone] * 2, ("batch", 0.1): [good] * 2, ("batch", 1.0): [good] * 2}
+    row = results(cells).one("largest_rate_survived", "batch", kind=REACH)
+    assert (row.n, row.estimate, row.better) == (2, pytest.approx(10), 2)
+
+
+def test_single_rate_has_no_pair_to_reach_anything_and_a_chain_no_reach(epochs):
+    single = results_of(epochs).one("largest_rate_survived", "batch", kind=REACH)
+    assert (single.n, single.pairs, single.sign) == (0, 3, 0)
+    chain = results_of(
+        epochs.assign(learning_rate=0.001), held={"dataset": "mnist", "learning_rate": 0.001, "later_rates": (0.01,)}
+    )
+    assert chain.find("largest_rate_survived", kind=REACH) == []
+
+
+def test_rates_are_contrasted_as_if_no_others_had_been_asked_for():
+    whole = four()
+    low = contrasts.at_rates(whole, [0.001])
+    assert low.rates == [0.001]
+    assert low.find(LOSS, kind=CHANGE) == []
+    assert {row.arm for row in low.find(LOSS)} == {row.arm for row in whole.find(LOSS)}
+    assert (low.study.family, whole.study.family) == (3, 6)
+    assert contrasts.at_rates(whole, [0.001, 0.01, 1]) is contrasts.at_rates(whole, [5]) is whole
 
 
 def test_absent_runs_leave_pairs_out(epochs):
@@ -387,7 +422,7 @@ def test_some_seeds_are_contrasted_as_if_no_others_had_been_asked_for():
     assert (second.seeds, second.study.seeds) == (tuple(range(8, 16)), 8)
     row = second.one(ACCURACY, "batch", 0.001)
     assert (row.n, row.pairs, row.better, row.estimate) == (8, 8, 4, pytest.approx(4 / 8 / 10_000))
-    assert second.one("largest_rate_survived", "batch", kind=REACH).n == 8
+    assert second.one("largest_rate_survived", "batch", kind=REACH).pairs == 8
     assert contrasts.between(second, "none", "batch") is second
     assert contrasts.only(whole, range(16)) is whole
     assert contrasts.only(whole, [16, 17]) is None

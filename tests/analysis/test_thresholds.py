@@ -66,6 +66,14 @@ def test_wider_margin_reaches_further(span):
     assert thresholds.largest(results_of(span).runs, 0.02)["batch"].tolist() == [0.01, 1.0]
 
 
+@pytest.mark.parametrize("hits", [(9883, 9783), (9910, 9810), (9999, 9899)])
+def test_run_just_as_many_images_below_as_the_margin_is_usable(hits):
+    cells = {("none", rate): {0: [(0.1, n / 10_000)]} for rate, n in zip((0.001, 0.01), hits, strict=True)}
+    assert thresholds.largest(results_of(make_epochs(cells)).runs)["none"].tolist() == [0.01]
+    beyond = {cell: {0: [(0.1, its[0][0][1] - (cell[1] == 0.01) / 10_000)]} for cell, its in cells.items()}
+    assert thresholds.largest(results_of(make_epochs(beyond)).runs)["none"].tolist() == [0.001]
+
+
 def test_failed_run_has_no_accuracy(span):
     accuracy = thresholds.final_accuracy(results_of(span).runs)
     assert accuracy.loc["none"][1.0].isna().all()  # one diverged, one gives one answer
@@ -78,12 +86,11 @@ def test_rate_is_survived_where_no_run_up_to_it_failed(span):
     assert found["batch"].tolist() == [1.0, 1.0]
 
 
-def test_what_lies_above_a_failure_is_not_survived_and_without_the_smallest_rate_nothing_is():
+def test_what_lies_above_a_failure_is_not_survived_and_the_smallest_rate_stands_for_all_below():
     good, gone = [(0.1, 0.9)], [(2.3, 0.1)]
     cells = {("none", 0.01): {0: good, 1: gone}, ("none", 0.1): {0: gone, 1: good}, ("none", 1.0): {0: good, 1: good}}
     found = thresholds.survived(results_of(make_epochs(cells)).runs)["none"]
-    assert found[0] == 0.01
-    assert pd.isna(found[1])
+    assert found.tolist() == [0.01, 0.01]
 
 
 def test_reach_is_told_for_each_margin_after_each_epoch(span):
@@ -98,10 +105,10 @@ def test_reach_is_told_for_each_margin_after_each_epoch(span):
         assert all(table[2, margin, arm].tolist() == largest[arm].tolist() for arm in largest)
 
 
-def test_arm_that_fails_at_every_rate_has_no_usable_one():
+def test_arm_that_fails_at_every_rate_has_no_usable_one_and_the_smallest_stands_for_all_below():
     failing = {("none", rate): {0: [(2.3, 0.1)]} for rate in (0.01, 0.1)}
     fine = {("batch", rate): {0: [(0.1, accuracy)]} for rate, accuracy in ((0.01, 0.9), (0.1, 0.5))}
     largest = thresholds.largest(results_of(make_epochs(failing | fine)).runs)
     assert largest["batch"].tolist() == [0.01]
-    assert largest["none"].isna().all()
+    assert largest["none"].tolist() == [0.01]
     assert thresholds.usable(results_of(make_epochs(failing | fine)).runs)["none"] == []

@@ -8,6 +8,7 @@ import pytest
 
 from bnlib.commands import adopt
 from bnlib.experiment import records, studies
+from bnlib.experiment.config import full_name
 from bnlib.runs import store
 from bnlib.runs.pool import run_all
 from bnlib.system import paths
@@ -166,3 +167,32 @@ def test_without_a_report_it_is_said_what_to_run(data, capsys):
 def test_number_of_runs_to_try_is_looked_at_first(old, monkeypatch, capsys):
     monkeypatch.setenv("ADOPT", "0")
     assert 'ADOPT="0": should be a whole number from 1 on' in refused(capsys)
+
+
+def test_weights_of_a_run_with_looks_into_it_and_without_both_go_on(data, trained, monkeypatch):  # noqa: F811
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "code", lambda config: OLD)
+        _, seen = (run_all(configs(seeds=1, probed=probed), data) for probed in (False, True))
+    report(seen)
+    studies.save([study(seeds=1)], paths.report("digits") / "data")
+    assert adopt.main() == 0
+    trained()
+    for probed in (False, True):
+        run_all(configs(seeds=1, epochs=2, probed=probed), data, anew=True)
+    assert trained() == [1] * 4  # their second epoch alone
+
+
+def test_weights_keep_the_machine_that_made_them(data, folder, trained, monkeypatch):  # noqa: F811
+    runs = run_all(configs(epochs=1), data)
+    report([run._replace(made_by=run.made_by | {"code": "0" * 64, "torch": "9.9"}) for run in runs])
+    studies.save([study(epochs=1, seeds=2)], folder)
+    for old, (recipe,) in ((run, store.recipes([run.config], data.fingerprint)) for run in runs):
+        there = old.made_by | {"code": "0" * 64, "torch": "9.9"}
+        name = full_name(old.config, there)
+        (paths.store() / f"{name}.pt").write_bytes(store.packed(store.get(recipe), name))
+        (paths.store() / f"{recipe.entry}.pt").unlink()
+    assert adopt.main() == 0
+    trained()
+    run_all(configs(epochs=2, seeds=1)[-1:], data, anew=True)
+    run_all([config for config in configs(epochs=1) if config.seed == 1], data, anew=True)
+    assert trained() == [1] * 3  # what was tried was trained here; the rest is of another torch, and none of this one's

@@ -88,3 +88,12 @@ def test_bad_input_is_one_line(variable, value, monkeypatch, capsys):
     error = capsys.readouterr().err
     assert error.startswith(f'error: {variable}="{value}": ')
     assert error.count("\n") == 1
+
+
+def test_what_a_gpu_trains_side_by_side_is_not_timed_one_by_one(monkeypatch, capsys):
+    monkeypatch.setenv("DEVICE", "cuda")
+    monkeypatch.setattr(bench.environment, "need", lambda device: None)
+    monkeypatch.setattr(bench, "measure", lambda *_: pytest.fail("measured"))
+    monkeypatch.setattr(bench.many, "suits", lambda config: config.device == "cuda")
+    assert bench.main() == 1
+    assert "set DEVICE=cpu" in capsys.readouterr().err

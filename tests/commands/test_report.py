@@ -204,6 +204,7 @@ def test_only_what_is_missing_is_trained(variables, rates, said, copied):
     pages = {path.name for path in (copied / "reports/digits").glob("*.html")}
     always = {"index.html", "evidence.html", "replay.html", "learning-rate-range.html"}
     assert pages == always | {f"learning-rate-{name}.html" for name in names}
+    assert not (copied / "reports/digits/data/steps.csv").exists()  # what was seen inside runs that it no longer has
 
 
 def checkout(folder):

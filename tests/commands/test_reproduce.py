@@ -112,3 +112,17 @@ def test_report_whose_records_were_changed_is_not_held_against(report, capsys):
     files.write(path, "".join([head, first, first, *rest]))
     assert reproduce.main() == 1
     assert "has an epoch twice" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("content", [None, "[]x"])
+def test_report_whose_studies_cannot_be_read_is_not_trained_for_hours_first(content, report, capsys, monkeypatch):
+    monkeypatch.setattr(reproduce, "run_all", lambda *_, **__: pytest.fail("trained"))
+    path = report / "data/studies.json"
+    path.unlink()
+    if content:
+        files.write(path, content)
+    assert reproduce.main() == 1
+    said = capsys.readouterr().err
+    assert said.startswith("error: ")
+    assert "studies.json cannot be read" in said
+    assert said.count("\n") == 1

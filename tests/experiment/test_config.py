@@ -31,7 +31,7 @@ def test_defaults_are_the_original_s():
         ("precision", "fp7"),
         ("device", "auto"),
         ("dataset", "auto"),
-        ("norm", "instance"),
+        ("norm", "no-such"),
         ("network", "resnet"),
         ("activation", "tanh"),
         ("optimizer", "lion"),

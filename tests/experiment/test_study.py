@@ -87,6 +87,12 @@ def test_arms_that_are_no_product_are_called_after_what_they_have_that_is_not_th
     assert names(against) == ["group", "warmup 600"]
 
 
+def test_arms_keep_their_names_whichever_they_are_held_against():
+    assert set(names(controls().against("group"))) == set(names(controls()))
+    with pytest.raises(ValueError, match="name its arms in `combined`"):
+        crossed().against("none, sgd")
+
+
 def test_records_are_those_of_arms_that_are_no_product():
     runs = make_epochs({("none", 0.01): {0: [(0.1, 0.9)]}, ("group", 0.01): {0: [(0.1, 0.9)]}}, study="controls")
     warm, both = runs.assign(warmup=600), runs.assign(warmup=600, activation="leaky_relu")
@@ -315,7 +321,8 @@ def test_studies_of_one_notebook_are_one_page_and_its_parameters_make_them():
         settings = Settings(studies=(*ALWAYS, *LATER), epochs=7)
         made = studies.by_page(studies.studies(settings, dataset, "cpu"))
         its = {page[0].notebook: page for page in made}
-        assert [len(page) for page in made] == [1, 1, 1, 1, 1, 3, 4]
+        sizes = {page[0].notebook: len(page) for page in made}
+        assert (sizes["replay"], sizes["inside"], sizes["controls"]) == (1, 3, 4)
         assert {study.page for study in its["inside"]} == {"inside.html"}
         assert {study.stem for study in its["inside"]} == {"inside", "inside-long", "inside-survival"}
         for name, make in (("inside", studies.inside), ("controls", studies.controls)):

@@ -134,7 +134,9 @@ REFUSED = {  # the table, what happens to it, and what is said
     "fitted loss below 0": ("epochs", put(1, fitted_loss="-1"), "has a number in epoch 1 that no run can give"),
     "no class": ("epochs", put(1, classes="0"), "has a number in epoch 1 that no run can give"),
     "text for a loss": ("epochs", put(2, train_loss="low"), "has no training loss in epoch 2"),
-    "text for an epoch": ("epochs", put(2, epoch="second"), "NaN"),
+    "text for an epoch": ("epochs", put(2, epoch="second"), "has an epoch that is no whole number"),
+    "infinite epoch": ("epochs", put(2, epoch="inf"), "has an epoch that is no whole number"),
+    "half an epoch": ("timing", put(2, epoch="1.5"), "has an epoch that is no whole number"),
     "text for seconds": ("timing", put(2, train_seconds="long"), "has times that no run can have taken"),
     "row of another arm": ("epochs", put(2, norm="batch"), "has rows of another configuration"),
     "row of another seed": ("epochs", put(2, seed="1"), "has rows of another configuration"),
@@ -237,6 +239,16 @@ def test_what_was_seen_in_a_run_comes_back_as_it_was(tmp_path):
     assert refused == {}
     assert comparable(found[[run.name for run in found].index(run.name)]) == comparable(run)
     assert not next(other for other in found if other.name == OTHER.name).config.probed
+
+
+@pytest.mark.parametrize("value", ["first", "inf", "1.5"])
+def test_step_that_is_no_whole_number_refuses_its_run_and_no_other(value, tmp_path):
+    other = probed(0.3, seed=1)
+    records.save(records.collect("inside", [probed(0.3), other]), tmp_path)
+    edit(tmp_path, "steps", lambda rows: [row | {"step": value} if row["seed"] == "0" else row for row in rows])
+    found, refused = records.taken(records.load(tmp_path))
+    assert refused == {GOOD.name: "has a step that is no whole number"}
+    assert [comparable(run) for run in found] == [comparable(other)]
 
 
 @pytest.mark.parametrize(

@@ -208,6 +208,13 @@ def test_survival_curve_says_how_many_got_there():
     assert ax.get_lines()[0].get_ydata()[-1] == 0.5
 
 
+def test_run_that_fails_after_it_got_there_did_not_get_there():
+    gone = [(1, 0.99), (2.3, 0.1)]
+    cells = {(norm, 0.001): {0: [(1, 0.99)] * 2, 1: [(1, 0.99)] * 2 if norm == "batch" else gone} for norm in ("none", "batch")}
+    ax = figures.survival(results_of(make_epochs(cells)), "epochs_until_0.98", 0.001, ax=figures.axes())
+    assert "without batch norm 1 of 2 reached it" in ax.alt
+
+
 @pytest.mark.parametrize("arm", ["none", "batch"])
 def test_chain_draws_published_points_and_fresh_starts(arm):
     fresh = make_epochs({(arm, 0.005): {0: [(0.3, 0.9)] * 10}})

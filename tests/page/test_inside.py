@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from bnlib.analysis import contrasts
+from bnlib.analysis.results import Results
 from bnlib.experiment.config import LEVELS
 from bnlib.page import figures, style, tables
 from bnlib.page.prose import phrases
@@ -116,7 +117,7 @@ def test_ratios_are_those_of_pairs_in_which_no_run_failed():
 def controls():
     """None, batch and group norm and a warm-up in four studies; at 0.01 one run without a norm failed."""
 
-    def study(name: str, rate: float, better: dict[str, float]) -> contrasts.Results:
+    def study(name: str, rate: float, better: dict[str, float]) -> Results:
         arms = {
             norm: {s: [(0.5 - better[norm] * (1 + 0.01 * s), 0.98)] for s in range(8)} for norm in ("none", "batch", "group")
         }

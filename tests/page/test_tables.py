@@ -322,6 +322,8 @@ def test_summary_counts_failed_runs_and_compares_the_others():
 
 def test_what_was_asked_is_a_row_for_each_study():
     asked = results_of(runs()).study.model_copy(update={"title": "Each rate"})
-    rows = cells(tables.asked([asked, REPLAY]))
+    rows = cells(tables.asked([asked, REPLAY], asked.held))
     assert rows[1] == ["Each rate", "without batch norm and with batch norm", "0.001, 0.005, 0.01", "8", "48 of 4 epochs"]
     assert rows[2][2:] == ["0.001, 0.005, 0.01", "5", "10 of 30 epochs"]
+    own = asked.model_copy(update={"held": asked.held | {"optimizer": "sgd", "batch_size": 50}})
+    assert cells(tables.asked([own], asked.held))[1][1].endswith("and with batch norm; optimizer sgd; batch size 50")

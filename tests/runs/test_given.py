@@ -81,6 +81,14 @@ def test_to_be_strict_is_to_train_the_runs_of_other_machines_alone(strict, done,
     assert measured(runs) == measured(done)
 
 
+def test_to_be_strict_is_to_take_this_machine_s_own_run_where_another_one_s_is_there_too(done, small, trained, monkeypatch):
+    report([*(run._replace(made_by=run.made_by | ELSEWHERE) for run in done), *done])
+    monkeypatch.setenv(pool.STRICT, "1")
+    trained()
+    assert "another one" not in {run.made_by["processor"] for run in run_all(configs(epochs=2), small)}
+    assert trained() == []
+
+
 def test_more_epochs_are_trained_anew_and_fewer_are_the_first_ones(done, small, trained):
     report(done, **ELSEWHERE)
     trained()

@@ -95,6 +95,12 @@ def test_trained_network_of_other_epochs_is_refused(small):
         pool.trained(config.model_copy(update={"epochs": 1}), small)
 
 
+def test_trained_network_that_went_meanwhile_is_one_line(small, monkeypatch):
+    monkeypatch.setattr(store, "get", lambda recipe: None)
+    with pytest.raises(UserError, match="the store was emptied meanwhile; run again"):
+        pool.trained(configs()[0], small)
+
+
 def test_trained_network_comes_from_the_store_and_is_trained_where_that_lacks_it(small, trained):
     (config, *_) = configs(seeds=1)
     network = pool.trained(config, small)

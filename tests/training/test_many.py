@@ -179,6 +179,15 @@ def test_what_has_no_faster_layers_is_not_trained_by_them():
         assert not many.suits(cuda.model_copy(update={field: level})), field
 
 
+def test_field_that_the_faster_layers_know_nothing_of_has_runs_trained_by_the_loop():
+    class Later(RunConfig):
+        weight_decay: float = 0.0
+
+    cuda = Later(**config(device="cuda").model_dump())
+    assert many.suits(cuda)
+    assert not many.suits(cuda.model_copy(update={"weight_decay": 0.1}))
+
+
 def test_where_pytorch_lacks_what_the_faster_layers_need_runs_are_trained_by_the_loop(monkeypatch):
     monkeypatch.setattr(many, "HAS_WHAT_IT_NEEDS", False)
     assert not many.suits(config(device="cuda"))

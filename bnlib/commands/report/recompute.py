@@ -75,6 +75,15 @@ class Recomputed(Report):
         return False
 
 
+def asked_otherwise(standing: Standing) -> list[str]:
+    """The studies, in words, that this code asks for otherwise than the report was: larger, say."""
+    found = standing.settings
+    now = studies.joined(studies.studies(found, standing.dataset, found.device))
+    names = dict.fromkeys(study.name for study in (*standing.asked, *now))
+    then, now_by_name = ({study.name: study for study in its} for its in (standing.asked, now))
+    return [name.replace("_", " ") for name in names if then.get(name) != now_by_name.get(name)]
+
+
 def save(standing: Standing, parts: Sequence[Study], data: Data, root: Path) -> list[Path]:
     """Writes the records of each of the report's studies as its runs would; returns their folders."""
     by_question, folders = records.grouped(standing.runs), []

@@ -2,6 +2,7 @@
 
 import contextlib
 
+from bnlib import UserError
 from bnlib.experiment import studies
 from bnlib.experiment.settings import Settings, read, worker_count
 from bnlib.page.words import plural
@@ -22,7 +23,7 @@ def asked() -> tuple[Settings, str, str]:
         dataset = settings.dataset
         if not (paths.report(dataset) / "data/runs.csv").exists():
             raise  # else its runs may do without the images
-    with contextlib.suppress(OSError, ValueError, KeyError):  # none stands there, or none that can be read
+    with contextlib.suppress(UserError, KeyError):  # none stands there, or none that can be read
         settings = read(standing=studies.asked(studies.load(paths.report(dataset) / "data")))
     return settings, dataset, its
 

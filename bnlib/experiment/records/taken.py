@@ -40,6 +40,8 @@ def _run(said: pd.Series, rows: pd.DataFrame | None, timing: pd.DataFrame | None
     except ValueError:
         raise ValueError("has no configuration that can be read") from None
     made_by = {name: value for name, value in said.items() if name not in (*COLUMNS["runs"][:4], *TOLD, *LOOKED) and value}
+    if not (pd.concat([rows.epoch, timing.epoch]) % 1 == 0).all():
+        raise ValueError("has an epoch that is no whole number")
     seconds = {(row.learning_rate, row.epoch): row.train_seconds for row in timing.itertuples()}
     found: dict[int, Epoch] = {}
     if any(table.duplicated(["study", "learning_rate", "epoch"]).any() for table in (rows, timing)):
@@ -50,7 +52,7 @@ def _run(said: pd.Series, rows: pd.DataFrame | None, timing: pd.DataFrame | None
             raise ValueError("has rows of another configuration")
         if row.learning_rate not in rates:
             raise ValueError("has rows at another learning rate")
-        number = rates.index(row.learning_rate) * config.epochs + int(row.epoch)  # a ValueError where it is none
+        number = rates.index(row.learning_rate) * config.epochs + int(row.epoch)
         values = {name: np.nan if pd.isna(getattr(row, name)) else float(getattr(row, name)) for name in MEASURED}
         epoch = Epoch(number, **values, seconds=float(seconds.get((row.learning_rate, int(row.epoch)), np.nan)))
         if repr(measured(found.get(number, epoch))) != repr(measured(epoch)):
@@ -80,7 +82,9 @@ def _looks(steps: pd.DataFrame | None, config: RunConfig) -> tuple[Look, ...]:
         raise ValueError("has steps of another configuration")
     if steps.duplicated(["study", "step", "probe", "layer", "measure"]).any():
         raise ValueError("has a step twice")
-    rows = steps.drop_duplicates(["step", "probe", "layer", "measure"])
+    if not (steps[["step", "epoch"]] % 1 == 0).all(axis=None):
+        raise ValueError("has a step that is no whole number")
+    rows = steps.astype({"step": int, "epoch": int}).drop_duplicates(["step", "probe", "layer", "measure"])
     columns = (rows[name] for name in ("probe", "layer", "measure", "value", "step", "epoch"))
     return tuple(itertools.starmap(Look, zip(*columns, strict=True)))
 

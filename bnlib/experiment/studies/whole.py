@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 from pydantic import TypeAdapter
 
+from bnlib import UserError
 from bnlib.experiment import records
 from bnlib.experiment.config import rate_name
 from bnlib.experiment.records import Records, Run
@@ -145,6 +146,10 @@ def load(folder: Path) -> list[Study]:
     """Reads what `save` wrote.
 
     Raises:
-        OSError, ValueError: there is no such file, or it is damaged.
+        UserError: there is no such file, or it is damaged.
     """
-    return STUDIES.validate_json((folder / "studies.json").read_bytes())
+    path = folder / "studies.json"
+    try:
+        return STUDIES.validate_json(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read: {' '.join(str(error).split())}") from error

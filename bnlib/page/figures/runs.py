@@ -80,7 +80,7 @@ def survival(results: Results, outcome_name: str, learning_rate: float, ax: Axes
         outcome_name: `epochs_until_` that threshold.
     """
     threshold, given = f"{float(outcome_name.removeprefix('epochs_until_')):.1%}", results.study.epochs
-    values, told, arms = results.values(outcome_name, learning_rate), [], looks(results.study)
+    values, told, arms = results.ranked(outcome_name, learning_rate), [], looks(results.study)
     for arm, look in arms.items():
         first = thresholds.first_reached(values[arm].dropna(), given)
         if not len(first.epoch):

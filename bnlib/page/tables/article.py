@@ -1,6 +1,7 @@
 """The tables of the article: the claims at a glance, what each rate comes to, what was asked."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from bnlib.analysis.claims import Claim
 from bnlib.analysis.results import FAILED, Results
@@ -16,6 +17,7 @@ MARKS = {
     **{"supported by no measure": "✗?", "not tested": "–"},
 }
 SHORT = {verdict: verdict.removesuffix(" by these data") for verdict in MARKS}
+RATES = ("learning_rate", "later_rates")  # that a chain holds
 OUTCOME, SPEED = "test_accuracy_last", "train_loss_first"
 
 
@@ -53,13 +55,20 @@ def summary(results: Results) -> Table:
     return Table("rates", "", named, rows)
 
 
-def asked(studies: Iterable[Study]) -> Table:
-    """What was asked, a row for each study."""
+def asked(studies: Iterable[Study], shared: Mapping[str, Any]) -> Table:
+    """What was asked, a row for each study; what it holds that is not `shared` by all stands with its arms."""
     rows = []
     for study in studies:
+        own = [f"{field.replace('_', ' ')} {value}" for field, value in study.held.items() if field not in {*shared, *RATES}]
         rates = study.rates or sorted({cell["learning_rate"] for cell in study.cells})
         runs = f"{len(study.configs):,} of {plural(study.configs[0].all_epochs, 'epoch')}"
         rows.append(
-            [study.title, listing([arm.label for arm in study.arms]), ", ".join(map(rate_name, rates)), str(study.seeds), runs]
+            [
+                study.title,
+                "; ".join([listing([arm.label for arm in study.arms]), *own]),
+                ", ".join(map(rate_name, rates)),
+                str(study.seeds),
+                runs,
+            ]
         )
     return Table("studies", "", ["study", "arms", "learning rates", "seeds", "runs"], rows)

@@ -28,6 +28,8 @@ LEVELS = {
     "activation": ("relu", "leaky_relu"),
     "optimizer": ("adam",),
 }
+# Fields of which they take any value. What a configuration may have besides is to be at its default: of that they know nothing.
+ANY = ("dataset", "seed", "learning_rate", "later_rates", "warmup", "epochs", "batch_size", "probed")
 STREAMS = 32  # that PyTorch has; more networks share them
 # What PyTorch has for itself, and may take away: `kernels` and `network` use it.
 HAS_WHAT_IT_NEEDS = torch.version.hip is None and hasattr(torch.cuda, "_compile_kernel") and hasattr(torch, "_fused_adam_")
@@ -35,7 +37,9 @@ HAS_WHAT_IT_NEEDS = torch.version.hip is None and hasattr(torch.cuda, "_compile_
 
 def suits(config: RunConfig) -> bool:
     """Whether a run is trained in this way; `LEVELS` says which are, and none of them can be a notebook's own."""
-    return HAS_WHAT_IT_NEEDS and all(getattr(config, field) in levels for field, levels in LEVELS.items())
+    fields = {name: field.default for name, field in type(config).model_fields.items() if name not in ANY}
+    its = all(getattr(config, name) in LEVELS.get(name, (default,)) for name, default in fields.items())
+    return HAS_WHAT_IT_NEEDS and its
 
 
 @dataclass

@@ -1,26 +1,19 @@
-"""Contrasts: each arm minus the reference, in each outcome, over pairs of runs; computed once, saved, and read by all else."""
+"""How contrasts are computed: each arm minus the reference, in each outcome, over pairs of runs."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from itertools import product
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from bnlib import UserError
 from bnlib.analysis import statistics, thresholds
 from bnlib.analysis.results import CELL, CHANGE, FAILED, MARGIN, OWN, RANK, RANK_CHANGE, REACH, WITHIN, Contrast, Results
-from bnlib.experiment import studies
 from bnlib.experiment.outcomes import OUTCOMES, per_run, with_ended
 from bnlib.experiment.study import Study
-from bnlib.system import files
 
 LOSS, ACCURACY = "train_loss_last", "test_accuracy_last"
 COLUMNS = list(Contrast.__annotations__)
-# "none" is an arm, and no missing value.
-READ: dict[str, Any] = {"keep_default_na": False, "na_values": [""], "dtype": {"arm": str, "study": str, "reference": str}}
-
 Row = dict[str, Any]  # a contrast, by column
 Pair = tuple[pd.Series, pd.Series]  # the reference and the arm, by seed
 
@@ -48,38 +41,10 @@ def of(study: Study, epochs: pd.DataFrame, steps: pd.DataFrame | None = None) ->
     if study.held.get("later_rates"):
         runs = with_ended(runs, [float(cell["learning_rate"]) for cell in study.cells])
     runs.insert(0, "study", study.name)
-    return _contrasted(study, runs)
+    return contrasted(study, runs)
 
 
-def between(results: Results, reference: str, arm: str) -> Results | None:
-    """The results of two arms alone, as if no others had been asked for; None where the study has not both."""
-    arms = {each.name: each for each in results.study.arms}
-    if reference not in arms or arm not in arms:
-        return None
-    levels = {f: tuple(dict.fromkeys(arms[name].levels[f] for name in (reference, arm))) for f in results.study.reference}
-    changed = {"factors": results.study.factors | levels, "reference": dict(arms[reference].levels)}
-    if results.study.combined:
-        changed["combined"] = (dict(arms[arm].levels),)
-    study = results.study.model_copy(update=changed)
-    runs = results.runs[results.runs.arm.isin((reference, arm))]
-    return results if study == results.study else _contrasted(study, runs, results.chosen)
-
-
-def only(results: Results, seeds: Iterable[int]) -> Results | None:
-    """The results of some seeds alone, as if no others had been asked for; None where the study has none of them."""
-    chosen = tuple(sorted(set(seeds) & set(results.seeds)))
-    if not chosen or chosen == results.seeds:
-        return results if chosen else None
-    study = results.study.model_copy(update={"seeds": len(chosen)})
-    return _contrasted(study, results.runs[results.runs.seed.isin(chosen)], chosen)
-
-
-def against(results: Results, arm: str) -> Results:
-    """The results of the same runs with all arms held against another one."""
-    return _contrasted(results.study.against(arm), results.runs, results.chosen)
-
-
-def _contrasted(study: Study, runs: pd.DataFrame, chosen: tuple[int, ...] = ()) -> Results:
+def contrasted(study: Study, runs: pd.DataFrame, chosen: tuple[int, ...] = ()) -> Results:
     results = Results(study, runs, pd.DataFrame(columns=COLUMNS), chosen)
     rows = [row for name in study.outcomes for row in _of_outcome(results, name)]
     rows += _failures(results)
@@ -121,14 +86,13 @@ def _apart(first: pd.Series, second: pd.Series) -> pd.Series:
     return (second - first).mask(np.isinf(first) & (first == second), 0.0)
 
 
-def _mean(results: Results, at: At, first: pd.Series, second: pd.Series, family: int, width: float = np.inf) -> Row:
+def _mean(results: Results, at: At, first: pd.Series, second: pd.Series, family: int) -> Row:
     """The contrast second minus first, of ratios their logarithms, as a mean over pairs that have both.
 
-    Its interval keeps to the `width` in which differences of the outcome can lie.
+    Its interval keeps to the width in which differences of the outcome can lie.
     """
-    pairs = (second - first).to_numpy(dtype=float)
-    if outcome := OUTCOMES.get(at.outcome):
-        width = outcome.width * (1 + (at.kind == CHANGE))
+    pairs, outcome = (second - first).to_numpy(dtype=float), OUTCOMES.get(at.outcome)
+    width = outcome.width * (1 + (at.kind == CHANGE)) if outcome else np.inf
     d = statistics.mean_difference(pairs, family).within(-width, width)
     row = _row(results, at, first, second, pairs)
     row |= {"estimate": d.estimate, "low": d.low, "high": d.high, "exact": d.exact, "n": d.n}
@@ -202,49 +166,17 @@ def _within(results: Results) -> Iterable[Row]:
 
 
 def _reach(results: Results) -> Iterable[Row]:
-    """Ratios of largest rates; the mean of their logarithms keeps to what the rates that were tried allow."""
-    runs, width = results.runs, np.log(results.rates[-1] / results.rates[0])
+    """Ratios of largest rates. On a grid they are far from normal, so that the test is exact, however few the pairs are.
+
+    Of a single rate there is nothing to say, of no pair; a chain has no rates that are tried one by one.
+    """
+    if results.study.held.get("later_rates"):
+        return
+    runs, scale = results.runs, 1 if len(results.rates) > 1 else np.nan
     found = {thresholds.named(m): thresholds.largest(runs, m) for m in (thresholds.USABLE, *thresholds.OTHERS)}
     for name, largest in (found | {thresholds.SURVIVED: thresholds.survived(runs)}).items():
-        rates = np.log(largest.reindex(index=list(results.seeds), columns=[arm.name for arm in results.study.arms]))
+        rates = scale * np.log(largest.reindex(index=list(results.seeds), columns=[arm.name for arm in results.study.arms]))
         for arm in results.others:
             pair = rates[results.study.arms[0].name], rates[arm.name]
-            row = _mean(results, At(REACH, name, arm.name), *pair, len(results.others), width)
+            row = _mean(results, At(REACH, name, arm.name), *pair, family=0)
             yield row | {end: np.exp(row[end]) for end in ("estimate", "low", "high")}
-
-
-def save(all_results: Sequence[Results], folder: Path) -> None:
-    """Writes `contrasts.csv`, `outcomes.csv` (a row for each run) and `studies.json`, for `load`.
-
-    Of results of the same runs against several references the contrasts are written of each, and the first is what is read.
-    """
-    first = list({results.study.name: results for results in reversed(all_results)}.values())[::-1]
-    studies.save([results.study for results in first], folder)
-    for name, tables in (("contrasts", [r.contrasts for r in all_results]), ("outcomes", [r.runs for r in first])):
-        table = pd.concat(tables, ignore_index=True)
-        files.write_if_changed(folder / f"{name}.csv", table.to_csv(index=False, lineterminator="\n"))
-
-
-def load(folder: Path, against: str = "") -> dict[str, Results]:
-    """Reads what `save` wrote: the results of each study, by its name; `against` an arm, of those held against it, too.
-
-    Raises:
-        UserError: a file is absent or damaged.
-    """
-    try:
-        found = studies.load(folder)
-        runs, contrasts = (pd.read_csv(folder / f"{name}.csv", **READ) for name in ("outcomes", "contrasts"))
-        if against:
-            found = [s.against(against) for s in found if s.name in set(contrasts.study[contrasts.reference == against])]
-        return {study.name: Results(study, *(_part(study, table) for table in (runs, contrasts))) for study in found}
-    except (OSError, ValueError, KeyError, AttributeError) as error:
-        raise UserError(f"{folder} has no contrasts that can be read; `make report` makes them again ({error})") from error
-
-
-def _part(study: Study, table: pd.DataFrame) -> pd.DataFrame:
-    """The rows of a study, without the outcomes that only others have."""
-    others = set(OUTCOMES) - set(study.outcomes)
-    its = table[table.study == study.name]
-    if "reference" in its:
-        its = its[its.reference == study.arms[0].name]
-    return its.drop(columns=others & set(table.columns)).reset_index(drop=True)
