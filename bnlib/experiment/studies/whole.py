@@ -27,7 +27,7 @@ LARGE: dict[str, dict[str, Any]] = {
     },
     "controls": {
         **{"learning_rates": (0.001, 0.005, 0.01), "seeds": 8, "warmup": 600, "range_rates": (0.01, 0.03), "range_seeds": 4},
-        **{"long_rates": (0.01,), "long_seeds": 8, "long_epochs": 2, "survival_rates": (0.01, 0.03), "survival_seeds": 16},
+        **{"long_rates": (0.01,), "long_seeds": 8, "survival_rates": (0.01, 0.03), "survival_seeds": 16},
     },
 }
 SMALL: dict[str, dict[str, Any]] = {
