@@ -114,16 +114,17 @@ def test_ratios_are_those_of_pairs_in_which_no_run_failed():
     assert rows[1][2] == "–"  # one pair is left
 
 
-def controls():
-    """None, batch and group norm and a warm-up in four studies; at 0.01 one run without a norm failed."""
+def controls(lost: int = 1):
+    """None, batch and group norm and a warm-up in four studies; at 0.01 so many runs without a norm failed."""
 
     def study(name: str, rate: float, better: dict[str, float]) -> Results:
         arms = {
-            norm: {s: [(0.5 - better[norm] * (1 + 0.01 * s), 0.98)] for s in range(8)} for norm in ("none", "batch", "group")
+            norm: {s: [(0.5 - better[norm] * (1 + 0.01 * s), 0.98 + better[norm] / 100)] for s in range(8)}
+            for norm in ("none", "batch", "group")
         }
         epochs = make_epochs({(norm, rate): its for norm, its in arms.items()}, study=name)
         warm = epochs[epochs.norm == "none"].assign(warmup=600)
-        epochs["classes"] = np.where((epochs.norm == "none") & (epochs.seed == 0), 1, 10)
+        epochs["classes"] = np.where((epochs.norm == "none") & (epochs.seed < lost), 1, 10)
         factors = {"norm": ("none", "batch", "group"), "warmup": (0, 600), "learning_rate": (rate,)}
         combined = ({"norm": "batch"}, {"norm": "group"}, {"warmup": 600})
         asked = {"factors": factors, "reference": {"norm": "none", "warmup": 0}, "combined": combined}
@@ -142,6 +143,15 @@ def test_gains_say_where_an_arm_lies_beside_both_references():
     assert told["with batch norm"] == ["0 of 8", "0.1895 ↓"]
     assert told["with group norm"] == ["0 of 8", "0.2930 ↓ ⇈"]
     assert told["with a warm-up of 600 steps"] == ["0 of 8", "0.5000 ⇈"]
+
+
+def test_gains_in_accuracy_are_by_rank_of_all_pairs_where_few_are_left_that_learned():
+    plain, batch = controls(lost=2)
+    assert plain["controls_long"].one("test_accuracy_last", "batch", 0.01).p_adjusted == pytest.approx(3 * 2 / 64)
+    rows = {row[0]: row[-1] for row in cells(tables.gains(plain, batch, rates=(0.01,), survival=(0.01,)))[1:]}
+    assert rows["without a norm"] == "98.00 ⇊"
+    assert rows["with batch norm"] == "98.30 ↑"
+    assert rows["with group norm"] == "98.20 ↑ ⇊"
 
 
 def test_arm_is_not_said_to_be_like_another_where_most_of_its_pairs_failed():

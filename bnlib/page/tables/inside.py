@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from bnlib.analysis import thresholds
-from bnlib.analysis.results import FAILED, REACH, Results
+from bnlib.analysis.results import CELL, FAILED, RANK, REACH, Results
 from bnlib.experiment.config import rate_name
 from bnlib.experiment.outcomes import OUTCOMES
 from bnlib.experiment.study import Study
@@ -98,7 +98,8 @@ def gains(
         row = [arm.label, *(share(counted.failed(arm.name, rate)).splitlines()[0] for rate in survival)]
         row += [_marked(short, against["controls"], "train_loss_first", arm.name, rate) for rate in rates]
         there = arm.name in {each.name for each in long.study.arms}
-        row.append(_marked(long, against["controls_long"], "test_accuracy_last", arm.name, long.rates[0]) if there else "–")
+        last = "test_accuracy_last", arm.name, long.rates[0], RANK  # as too few pairs may be left in which neither run failed
+        row.append(_marked(long, against["controls_long"], *last) if there else "–")
         rows.append(row)
     heads = [f"failed at {rate_name(rate)}" for rate in survival]
     heads += [f"loss of epoch 1 at {rate_name(rate)}" for rate in rates]
@@ -106,11 +107,11 @@ def gains(
     return Table("gains", "", ["arm", *heads], rows)
 
 
-def _marked(plain: Results, batch: Results, outcome: str, arm: str, rate: float) -> str:
+def _marked(plain: Results, batch: Results, outcome: str, arm: str, rate: float, kind: str = CELL) -> str:
     """The median of an arm's runs that did not fail, with marks for where it lies beside the two references."""
     values, failed = plain.values(outcome, rate)[arm], plain.values("failed", rate)[arm].fillna(True).astype(bool)
     text = OUTCOMES[outcome].number(values[~failed].median())
     for results, marks in ((plain, "↓↑"), (batch, "⇊⇈")):
-        for c in results.find(outcome, arm, rate):
+        for c in results.find(outcome, arm, rate, kind):
             text += {-1: f" {marks[0]}", 0: "", 1: f" {marks[1]}"}[c.sign]
     return text
