@@ -435,6 +435,11 @@ class TestNotebook:
         # Else saving it and taking its outputs out again would leave it changed.
         assert nbformat.writes(nbformat.read(path, 4)) + "\n" == path.read_text(encoding="utf-8")
 
+    def test_article_and_evidence_show_no_code(self, path):
+        if path.stem in ("report", "evidence"):
+            code = [cell for cell in self.cells(path) if cell.cell_type == "code" and not cell.source.startswith("%%")]
+            assert all({"hidden", "hidden-code"} & set(cell.metadata.get("tags", [])) for cell in code)
+
     def test_shows_its_study_first_and_several_last(self, path):
         shown = [cell.source for cell in self.cells(path) if "hidden" not in cell.metadata.get("tags", [])]
         if path.stem == "evidence":  # all of the report's
