@@ -146,7 +146,7 @@ def _numbers(column: pd.Series) -> pd.Series:
     if column.name in TEXT:
         return column
     numbers = column.map(_number)
-    return numbers.astype(int) if column.name in COUNTS and np.isfinite(numbers).all() else numbers
+    return numbers.astype(int) if column.name in COUNTS and (numbers % 1 == 0).all() else numbers
 
 
 def _number(text: str) -> float:

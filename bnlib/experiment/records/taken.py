@@ -80,10 +80,10 @@ def _looks(steps: pd.DataFrame | None, config: RunConfig) -> tuple[Look, ...]:
         return ()
     if any((steps[factor] != getattr(config, factor)).any() for factor in ("dataset", "seed", *FACTORS)):
         raise ValueError("has steps of another configuration")
-    if steps.duplicated(["study", "step", "probe", "layer", "measure"]).any():
-        raise ValueError("has a step twice")
     if not (steps[["step", "epoch"]] % 1 == 0).all(axis=None):
         raise ValueError("has a step that is no whole number")
+    if steps.duplicated(["study", "step", "probe", "layer", "measure"]).any():
+        raise ValueError("has a step twice")
     rows = steps.astype({"step": int, "epoch": int}).drop_duplicates(["step", "probe", "layer", "measure"])
     columns = (rows[name] for name in ("probe", "layer", "measure", "value", "step", "epoch"))
     return tuple(itertools.starmap(Look, zip(*columns, strict=True)))
