@@ -85,7 +85,7 @@ def first_steps(**named) -> str:
 
 def test_loss_after_the_first_step_is_told_where_it_rises_in_one_arm_alone():
     told = first_steps(after={"none": 1.5, "batch": 0.4}, lost=2)
-    assert "multiplies the loss by 1.5, with it by 0.4" in told
+    assert "the loss × 1.5 without it, × 0.4 with it" in told
     for after in ({"none": 0.4, "batch": 1.5}, {"none": 1.5, "batch": 1.5}, {"none": 0.8, "batch": 0.4}):
         assert "multiplies the loss" not in first_steps(after=after, lost=2)
 
@@ -151,18 +151,18 @@ def test_pairs_too_few_to_show_anything_leave_it_open_and_none_are_not_compared(
 def test_answer_has_a_line_for_each_rate_and_one_for_the_largest():
     _, same, better, usable, *_ = answer(gain={0.001: -0.0001, 0.01: 0.01})
     assert "**[No gain in accuracy](evidence.html#tests-test-accuracy-last.0.001)** seen at 0.001" in same
-    assert "faster in all 8 pairs." in same
+    assert same.endswith("% less loss in epoch 1.")
     assert better.startswith(
         "- **[+1.01 points of accuracy](evidence.html#tests-test-accuracy-last.0.01)** at 0.01 <small>(+1.00 to"
     )
-    assert usable.startswith("- **[10.0 times as large a rate](learning-rate-range.html#tab-range)** is usable with batch norm")
+    assert usable.startswith("- **[10.0 times as large a rate](learning-rate-range.html#tab-range)** is usable with it")
 
 
 def test_failed_runs_are_counted_in_the_answer_and_are_worse_than_any():
     failed = answer(gain={0.001: 0.01, 0.01: 0.01}, lost=3)[2]
-    assert "**[3 of 8 runs failed](evidence.html#tab-rate-0.01)** without it at 0.01, 0 with it" in failed
-    assert failed.endswith("<small>(p 0.25)</small>; better in all 8 pairs.")
-    assert "better" not in answer(gain={0.001: 0.01, 0.01: -0.01}, lost=3)[2]
+    assert "**[3 of 8 runs failed](evidence.html#tab-rate-0.01)** at 0.01 without it, none with it" in failed
+    assert failed.endswith("<small>(p 0.25)</small>; accuracy up in all 8 pairs.")
+    assert "up in" not in answer(gain={0.001: 0.01, 0.01: -0.01}, lost=3)[2]
 
 
 def test_answer_on_several_arms_names_each():
@@ -170,7 +170,7 @@ def test_answer_on_several_arms_names_each():
     assert [line.split(" makes")[0] for line in told if "sensitive" in line] == ["**Batch norm", "**Group norm"]
     assert sum("with group norm <small>" in line for line in told) == 2
     (failed,) = (line for line in told if "of 8 runs failed" in line and "group norm" in line)
-    assert failed.endswith("without a norm at 0.01, 0 with group norm; better in all 8 pairs.")
+    assert failed.endswith("at 0.01 without a norm, none with group norm; accuracy up in all 8 pairs.")
     assert any("evidence.html#tests-test-accuracy-last.0.001-with-group-norm" in line for line in told)
 
 

@@ -24,7 +24,7 @@ BOOT = "import sys; sys.path[0] = sys.argv.pop(1); from bnlib.commands.kernels i
 # Brings no torch: it starts threads, of which a fork has none.
 PAGE = (
     *("bnlib.page.figures", "bnlib.page.tables", "bnlib.page.prose", "bnlib.runs.provenance"),
-    *("bnlib.analysis.claims", "bnlib.analysis.original.replay", "bnlib.commands.notebook", "matplotlib.backends.backend_svg"),
+    *("bnlib.analysis.claims", "bnlib.analysis.original.replay", "bnlib.commands.notebook"),
 )
 # What a kernel must not take from who runs it: how Python, IPython, Jupyter and matplotlib are set up, and the language.
 READERS = ("PYTHON", "IPYTHON", "JUPYTER", "MPL", "MATPLOTLIB", "LC_", "LANG", "COLUMNS", "LINES")

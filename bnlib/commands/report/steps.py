@@ -1,7 +1,9 @@
 """The steps from what was asked to the pages; each is done where what it was made from, or what it made, has changed."""
 
 import os
+import threading
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 
 import pandas as pd
@@ -186,6 +188,8 @@ class Report:
                 stale[job.output] = job, inputs, its, made
         if stale:
             print(f"Notebooks: {plural(len(stale), 'page')} of tables, plots and findings", flush=True)
+            # What makes pages of them takes seconds to import, in which this process only waits for kernels.
+            threading.Thread(target=import_module, args=("bnlib.commands.report.pages",), daemon=True).start()
         for done in execute_all([job for job, *_ in stale.values()], min(os.cpu_count() or 1, len(stale) or 1)):
             job, inputs, its, made = stale[done.output]
             for study in its:  # a notebook that asks for another study than the report did has put that one's records there

@@ -8,6 +8,7 @@ from html import escape
 from itertools import groupby
 
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 
 from bnlib.page.style import INK, isolated, theme
 
@@ -70,10 +71,13 @@ def svg(ax: Axes, prefix: str = "") -> str:
     Args:
         prefix: of all ids in it, for pages with several.
     """
-    buffer = io.StringIO()
+    buffer, figure = io.StringIO(), ax.figure
     with isolated():
-        ax.figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-        ax.figure.set_layout_engine("none")  # laid out once: another pass would move everything by a hair
+        if layout := figure.get_layout_engine():
+            FigureCanvasSVG(figure)  # in which letters are as wide as in the file
+            layout.execute(figure)
+            figure.set_layout_engine(None)  # laid out once: `savefig` would draw all for it, another time move it by a hair
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     root = ET.fromstring(buffer.getvalue())
     for child in root.findall("./{*}metadata") + [
         each for each in root.findall("./{*}defs") if each.find("{*}style") is not None
