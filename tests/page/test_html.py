@@ -1,6 +1,7 @@
 import contextlib
 import re
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 
 import nbformat
 import pytest
@@ -206,7 +207,7 @@ def test_page_of_a_notebook_says_what_it_is_and_where_its_numbers_are(notebook):
         notebooks="../../notebooks",
         data=("data/runs.csv",),
         dates="2026-11-25 to 2026-11-27",
-        code="training code 6a02",
+        codes=("6a02",),
         citation="Us, “It”",
     )
     soups = [BeautifulSoup(render(notebook, "T", each, [first, its], about), "html.parser") for each in (first, its)]
@@ -216,6 +217,8 @@ def test_page_of_a_notebook_says_what_it_is_and_where_its_numbers_are(notebook):
     for soup in soups:
         assert "on 2026-11-25 to 2026-11-27 by training code 6a02" in soup.footer.get_text()
         assert "Us, “It”" in soup.footer.get_text()
+    several = render(notebook, "T", its, [first, its], replace(about, codes=("6a02", "7b13")))
+    assert "by 2 states of the training code" in BeautifulSoup(several, "html.parser").footer.get_text()
 
 
 def test_page_out_of_reach_of_the_notebooks_names_its_own_without_a_link(notebook):

@@ -64,12 +64,11 @@ def _about(results: Path, stands: Path) -> About:
     """What the pages say of the report: of when the pages were made nothing, of when its runs were the days."""
     facts = provenance.load(results)
     codes = re.findall(r"\b([0-9a-f]{8})[0-9a-f]{56}\b", facts.get("SHA-256 of the training code", ""))
-    several = f"{len(codes)} states of the training code, which the evidence names"
     return About(
         notebooks=os.path.relpath(paths.NOTEBOOKS, stands) if stands.is_relative_to(paths.ROOT) else "",
         data=tuple(f"data/{path.name}" for path in sorted(results.glob("[!.]*.csv"))),
         dates=facts.get(provenance.MADE_ON, ""),
-        code=several if len(codes) > 1 else f"training code {codes[0]}" if codes else "",
+        codes=tuple(codes),
         **project(),
     )
 

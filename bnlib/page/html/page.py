@@ -44,7 +44,7 @@ class About:
         notebooks: address of the folder of the notebooks; empty where pages lie out of its reach.
         data: addresses of the files of numbers.
         dates: between which days the runs were made.
-        code: fingerprint of the code that trained.
+        codes: fingerprints of the code that trained, one for each state of it.
         citation: authors, title, version and licence.
         source: address of the project.
     """
@@ -52,7 +52,7 @@ class About:
     notebooks: str = ""
     data: tuple[str, ...] = ()
     dates: str = ""
-    code: str = ""
+    codes: tuple[str, ...] = ()
     citation: str = ""
     source: str = ""
 
