@@ -272,6 +272,12 @@ def test_studies_of_a_report_are_those_of_its_settings():
     assert {(config.dataset, config.device) for each in asked for config in each.configs} == {("digits", "cpu")}
 
 
+def test_controls_go_over_the_same_rates_as_the_range():
+    settings = Settings(range_rates=(0.0005, 0.5), studies=(*ALWAYS, "controls"))
+    by_name = {study.name: study for study in studies.studies(settings, "mnist", "cpu")}
+    assert by_name["controls_range"].rates == by_name["learning_rate_range"].rates == (0.0005, 0.5)
+
+
 ALL_CHANGED = {
     "learning_rates": (0.002, 0.02),
     "range_rates": (0.0005, 0.5),

@@ -26,8 +26,8 @@ LARGE: dict[str, dict[str, Any]] = {
         **{"survival_rates": (0.003, 0.005, 0.01, 0.02, 0.03), "survival_seeds": 32},
     },
     "controls": {
-        **{"learning_rates": (0.001, 0.005, 0.01), "seeds": 8, "warmup": 600, "range_rates": (0.01, 0.03), "range_seeds": 4},
-        **{"long_rates": (0.01,), "long_seeds": 8, "survival_rates": (0.01, 0.03), "survival_seeds": 16},
+        **{"learning_rates": (0.001, 0.005, 0.01), "seeds": 8, "warmup": 600, "long_rates": (0.01,), "long_seeds": 8},
+        **{"range_seeds": 4, "survival_rates": (0.01, 0.03), "survival_seeds": 16},
     },
 }
 SMALL: dict[str, dict[str, Any]] = {
@@ -93,7 +93,7 @@ def studies(settings: Settings, dataset: str, device: str) -> list[Study]:
     if "inside" in settings.asked(dataset):
         made += inside(**more | sizes["inside"], arms=("none", "batch"))
     if "controls" in settings.asked(dataset):
-        made += controls(**more | sizes["controls"])
+        made += controls(**more | {"range_rates": settings.range_rates} | sizes["controls"])
     return made
 
 
