@@ -151,7 +151,7 @@ def test_pairs_too_few_to_show_anything_leave_it_open_and_none_are_not_compared(
 def test_answer_has_a_line_for_each_rate_and_one_for_the_largest():
     _, same, better, usable, *_ = answer(gain={0.001: -0.0001, 0.01: 0.01})
     assert "**[No gain in accuracy](evidence.html#tests-test-accuracy-last.0.001)** seen at 0.001" in same
-    assert same.endswith("% less loss in epoch 1.")
+    assert same.endswith("; epoch-1 loss −20%.")
     assert better.startswith(
         "- **[+1.01 points of accuracy](evidence.html#tests-test-accuracy-last.0.01)** at 0.01 <small>(+1.00 to"
     )
@@ -160,8 +160,8 @@ def test_answer_has_a_line_for_each_rate_and_one_for_the_largest():
 
 def test_failed_runs_are_counted_in_the_answer_and_are_worse_than_any():
     failed = answer(gain={0.001: 0.01, 0.01: 0.01}, lost=3)[2]
-    assert "**[3 of 8 runs failed](evidence.html#tab-rate-0.01)** at 0.01 without it, none with it" in failed
-    assert failed.endswith("<small>(p 0.25)</small>; accuracy up in all 8 pairs.")
+    assert "**[3 of 8 runs failed](evidence.html#tab-rate-0.01)** at 0.01 without it, 0 with it" in failed
+    assert failed.endswith("<small>(p 0.25)</small>; accuracy up in all 8.")
     assert "up in" not in answer(gain={0.001: 0.01, 0.01: -0.01}, lost=3)[2]
 
 
@@ -170,7 +170,7 @@ def test_answer_on_several_arms_names_each():
     assert [line.split(" makes")[0] for line in told if "sensitive" in line] == ["**Batch norm", "**Group norm"]
     assert sum("with group norm <small>" in line for line in told) == 2
     (failed,) = (line for line in told if "of 8 runs failed" in line and "group norm" in line)
-    assert failed.endswith("at 0.01 without a norm, none with group norm; accuracy up in all 8 pairs.")
+    assert failed.endswith("at 0.01 without a norm, 0 with group norm; accuracy up in all 8.")
     assert any("evidence.html#tests-test-accuracy-last.0.001-with-group-norm" in line for line in told)
 
 

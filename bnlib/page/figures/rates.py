@@ -48,7 +48,8 @@ def error(results: Results, ax: Axes, marked: Sequence[float] = (), name: str = 
     ax.set_ylabel(f"{title}, {unit}")
     rate_axis(ax, results.rates)
     if len(marked):
-        grey = f"grey: {', '.join(map(rate_name, marked))}, as above"
+        broken = ",\n" if ax.figure.get_figwidth() < 5 else ", "
+        grey = f"grey: {', '.join(map(rate_name, marked))}{broken}as above"
         ax.annotate(grey, (0.02, 0.97), xycoords="axes fraction", va="top", color=INK)
     _count_failed(results, arms, ax)
     _name_lines(ends, arms, results.rates, ax)
