@@ -156,10 +156,16 @@ class Results:
 
     def find(self, outcome: str, arm: str = "", rate: float | None = None, kind: str = CELL) -> list[Contrast]:
         """The contrasts of an outcome, of one arm or all, at one rate or all, in the order of rates, then arms."""
-        table = self.contrasts[(self.contrasts.kind == kind) & (self.contrasts.outcome == outcome)]
-        table = table[table.arm == arm] if arm else table
-        table = table[table.learning_rate == rate] if rate is not None else table
-        return [Contrast(**row) for row in table.to_dict("records")]
+        its = self._contrasts.get((kind, outcome), [])
+        return [c for c in its if arm in ("", c.arm) and rate in (None, c.learning_rate)]
+
+    @cached_property
+    def _contrasts(self) -> dict[tuple[str, str], list[Contrast]]:
+        """Those of each kind and outcome; pages ask for hundreds."""
+        found: dict[tuple[str, str], list[Contrast]] = {}
+        for row in self.contrasts.to_dict("records"):
+            found.setdefault((row["kind"], row["outcome"]), []).append(Contrast(**row))
+        return found
 
     def one(self, outcome: str, arm: str, rate: float | None = None, kind: str = CELL) -> Contrast:
         """The one contrast that these name.

@@ -188,8 +188,7 @@ class Report:
                 stale[job.output] = job, inputs, its, made
         if stale:
             print(f"Notebooks: {plural(len(stale), 'page')} of tables, plots and findings", flush=True)
-            # What makes pages of them takes seconds to import, in which this process only waits for kernels.
-            threading.Thread(target=import_module, args=("bnlib.commands.report.pages",), daemon=True).start()
+            threading.Thread(target=_import_ahead, daemon=True).start()
         for done in execute_all([job for job, *_ in stale.values()], min(os.cpu_count() or 1, len(stale) or 1)):
             job, inputs, its, made = stale[done.output]
             for study in its:  # a notebook that asks for another study than the report did has put that one's records there
@@ -223,6 +222,12 @@ class Report:
         made = pages.render(executed, its, self.results, self.report, common, self.stands)
         stamps.write(stamp, inputs, made)
         return made, True
+
+
+def _import_ahead() -> None:
+    """What makes pages takes seconds to import, in which this process only waits for kernels; first what starts these."""
+    for name in ("bnlib.commands.kernels.client", "bnlib.commands.report.pages"):
+        import_module(name)
 
 
 def sources() -> dict[str, str]:

@@ -145,7 +145,8 @@ def _numbers(column: pd.Series) -> pd.Series:
     """A column with its numbers, to the last bit; what is none becomes NaN, by which `taken` refuses its run."""
     if column.name in TEXT:
         return column
-    numbers = column.map(_number)
+    places, texts = pd.factorize(column)  # most columns hold a few numbers many times
+    numbers = pd.Series(np.array([_number(text) for text in texts])[places], column.index, name=column.name)
     return numbers.astype(int) if column.name in COUNTS and (numbers % 1 == 0).all() else numbers
 
 
