@@ -30,17 +30,23 @@ SAID = 3  # refused runs that are named, of many
 
 
 def run(study: Study, data: "Data") -> Records:
-    """Does what is missing of a study, saves its records where the notebook's report looks for them, and returns them.
+    """As `run_each`, of one study."""
+    return run_each([study], data)[0]
+
+
+def run_each(studies: Sequence[Study], data: "Data") -> list[Records]:
+    """Does what is missing of studies, saves the records of each where the notebook's report looks for them, and returns them.
 
     `make report` has done that before it runs a notebook, and has its records there.
 
     Raises:
         UserError: as `run_all`.
     """
-    folder = paths.records(study.stem, data.name)
-    if paths.RECORDS in os.environ and provenance.is_of(folder, study):
-        return records.load(folder)
-    return run_studies([study], data)[0]
+    folders = {study.stem: paths.records(study.stem, data.name) for study in studies}
+    asked = [s for s in studies if paths.RECORDS not in os.environ or not provenance.is_of(folders[s.stem], s)]
+    if asked:
+        run_studies(asked, data)
+    return [records.load(folders[study.stem]) for study in studies]
 
 
 def run_studies(studies: Sequence[Study], data: "Data") -> list[Records]:

@@ -171,6 +171,19 @@ def test_study_that_the_report_has_done_is_read_and_not_done(small, trained, tmp
             assert trained() == [1] * 4
 
 
+def test_studies_of_one_notebook_are_done_by_the_same_processes(small, monkeypatch, tmp_path):
+    """To start them takes longer than a short study does; what the report has done of them is read."""
+    first, other = study(seeds=1), study(0.002, seeds=1)
+    started, real = [], workers.ProcessPoolExecutor
+    monkeypatch.setattr(workers, "ProcessPoolExecutor", lambda count: started.append(count) or real(count))
+    with paths.variables({paths.RECORDS: str(tmp_path / "records")}):
+        made = pool.run_each([first, other], small)
+        assert len(started) == 1
+        assert [set(each.epochs.learning_rate) for each in made] == [{0.001}, {0.002}]
+        assert [len(each.epochs) for each in pool.run_each([other, study(0.003, seeds=1), first], small)] == [2, 2, 2]
+        assert len(started) == 2
+
+
 def test_study_by_hand_is_not_read_where_it_was_left(small, trained):
     """What lies there may be of other code."""
     pool.run(study(seeds=1), small)
