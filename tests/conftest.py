@@ -54,7 +54,7 @@ from filelock import FileLock  # noqa: E402
 
 from bnlib.analysis import contrasts  # noqa: E402
 from bnlib.analysis.results import Results  # noqa: E402
-from bnlib.experiment.config import LEVELS, RunConfig  # noqa: E402
+from bnlib.experiment.config import FACTORS, LEVELS, RunConfig  # noqa: E402
 from bnlib.experiment.records import COLUMNS, MEASURED  # noqa: E402
 from bnlib.experiment.study import Study  # noqa: E402
 from bnlib.training import loop  # noqa: E402
@@ -132,7 +132,8 @@ def make_epochs(losses: dict, dataset: str = "mnist", study: str = "learning_rat
     rows = []
     for (norm, rate), seeds in losses.items():
         for seed, values in seeds.items():
-            run = (f"{study}-{norm}-{rate}-{seed}", study, dataset, "convnet", norm, "relu", "adam", 0, 100, rate, seed)
+            config = RunConfig(dataset=dataset, seed=seed, norm=norm, learning_rate=rate)
+            run = (f"{study}-{norm}-{rate}-{seed}", study, dataset, *(getattr(config, f) for f in FACTORS), seed)
             for epoch, (loss, accuracy) in enumerate(values, start=1):
                 predicted = classes or (1 if accuracy == CHANCE else 10)
                 measured = (loss, accuracy, loss * 2, accuracy, pd.NA if np.isnan(loss) else predicted, np.nan)

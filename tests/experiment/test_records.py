@@ -6,7 +6,7 @@ import pytest
 
 from bnlib import UserError
 from bnlib.experiment import records
-from bnlib.experiment.config import LEVELS, RunConfig
+from bnlib.experiment.config import FACTORS, LEVELS, RunConfig
 from bnlib.experiment.records import Epoch, Look, Run
 
 MADE_BY = {"data": "d" * 64, "code": "c" * 64, "torch": "2", "accelerator": "none"}
@@ -35,7 +35,7 @@ def collect(*runs: Run, study: str = "learning_rate") -> records.Records:
 
 def test_one_row_for_each_epoch_of_each_run():
     table = collect(run(), run("batch", losses=(0.2, np.nan))).epochs
-    header = "run,study,dataset,network,norm,activation,optimizer,warmup,batch_size,learning_rate,seed,epoch,"
+    header = f"run,study,dataset,{','.join(FACTORS)},seed,epoch,"
     assert ",".join(table.columns) == header + "train_loss,train_accuracy,test_loss,test_accuracy,classes,fitted_loss"
     assert named(table) == ["none-0"] * 2 + ["batch-0"] * 2
     assert set(table.study) == {"learning_rate"}

@@ -104,6 +104,10 @@ def test_first_steps_are_told_in_medians():
     assert rows[0] == ["learning rate, arm", "conv1", "linear1", "loss before", "loss after"]
     assert rows[1] == ["0.001, without batch norm", "5%", "80%", "2.30", "3.60"]
     assert rows[2] == ["0.001, with batch norm", "6%", "90%", "2.40", "1.00"]
+    single = steps[steps.seed == 0]
+    (_, alone, *_) = cells(tables.first_steps(results.study, single, ("conv1", "linear1")))
+    its = single[(single.norm == "none") & (single.learning_rate == 0.001) & (single.step == 1) & (single.layer == "conv1")]
+    assert alone[1] == f"{its[its.probe == 'step_size'].value.item():.0%}"
 
 
 def test_ratios_are_those_of_pairs_in_which_no_run_failed():

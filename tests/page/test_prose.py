@@ -87,7 +87,7 @@ def test_loss_after_the_first_step_is_told_where_it_rises_in_one_arm_alone():
     told = first_steps(after={"none": 1.5, "batch": 0.4}, lost=2)
     assert "the loss × 1.5 without it, × 0.4 with it" in told
     for after in ({"none": 0.4, "batch": 1.5}, {"none": 1.5, "batch": 1.5}, {"none": 0.8, "batch": 0.4}):
-        assert "multiplies the loss" not in first_steps(after=after, lost=2)
+        assert "takes the loss" not in first_steps(after=after, lost=2)
 
 
 RATES = (0.001, 0.01)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from bnlib.experiment.config import LEVELS, RunConfig
+from bnlib.experiment.config import FACTORS, LEVELS, RunConfig
 from bnlib.experiment.records import MEASURED, Epoch
 from bnlib.training import hardware, loop, models
 from bnlib.training.data import Data, Split
@@ -40,13 +40,17 @@ def test_training_learns(tiny_data):
     assert last.test_accuracy > 0.5
 
 
-@pytest.mark.parametrize(
-    "field",
-    [
-        *({"seed": 1}, {"learning_rate": 0.002}, {"norm": "none"}, {"norm": "group"}, {"norm": "batch@1"}),
-        *({"activation": "leaky_relu"}, {"optimizer": "sgd"}, {"warmup": 2}, {"batch_size": 50}),
-    ],
+CHANGED = (
+    *({"seed": 1}, {"learning_rate": 0.002}, {"norm": "none"}, {"norm": "group"}, {"norm": "batch@1"}),
+    *({"activation": "leaky_relu"}, {"optimizer": "sgd"}, {"warmup": 2}, {"batch_size": 50}),
 )
+
+
+def test_each_factor_is_changed_by_a_test():
+    assert {*FACTORS} - {name for field in CHANGED for name in field} == {"network"}  # there is only one
+
+
+@pytest.mark.parametrize("field", CHANGED)
 def test_every_field_changes_the_result(field, tiny_data):
     (changed, *_), (base, *_) = epochs(config(**field), tiny_data), epochs(config(), tiny_data)
     assert changed.train_loss != base.train_loss

@@ -22,9 +22,10 @@ COLUMNS = {
 }
 TOLD = ("adopted", "date")  # in `runs`, of what did not make a run
 LOOKED = ("probes", "looks")  # in `runs` of a run that was probed: the code that looked, and a digest of what it saw
-# Columns that are never read as numbers.
-TEXT = ("run", "study", "dataset", "network", "norm", "activation", "optimizer", "probe", "layer", "measure")
-COUNTS = ("warmup", "batch_size", "seed", "epoch", "step")  # that every row has
+DEFAULTS = {factor: RunConfig.model_fields[factor].default for factor in FACTORS}
+# Columns that are never read as numbers, and those of whole numbers that every row has.
+TEXT = ("run", "study", "dataset", *(f for f in FACTORS if isinstance(DEFAULTS[f], str)), "probe", "layer", "measure")
+COUNTS = (*(f for f in FACTORS if isinstance(DEFAULTS[f], int)), "seed", "epoch", "step")
 
 
 class Records(NamedTuple):
@@ -134,7 +135,7 @@ def load(folder: Path) -> Records:
         if name == "epochs" and "fitted_loss" not in table.columns:
             table["fitted_loss"] = ""
         for factor in set(FACTORS) - {"learning_rate"} & set(columns) - set(table.columns):
-            table[factor] = RunConfig.model_fields[factor].default
+            table[factor] = DEFAULTS[factor]
         if not set(columns) <= set(table.columns) or (table.empty and name != "steps"):
             raise UserError(f"{path} is not a table of records: its columns should be {','.join(columns)}")
         tables.append(table if name == "runs" else _whole(table[columns].apply(_numbers)))

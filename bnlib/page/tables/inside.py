@@ -60,8 +60,9 @@ def first_steps(study: Study, steps: pd.DataFrame, layers: Sequence[str]) -> Tab
     for rate in study.rates:
         for arm in study.arms:
             its = seen[(seen.learning_rate == rate) & (seen.arm == arm.name)].value
-            sizes = [f"{its['step_size', layer, ''].median():.0%}" for layer in layers]
-            loss = [f"{its['loss_band', '', measure].median():.2f}" for measure in ("before", "step × 1")]
+            middle = its.groupby(level=[0, 1, 2]).median()
+            sizes = [f"{middle['step_size', layer, '']:.0%}" for layer in layers]
+            loss = [f"{middle['loss_band', '', measure]:.2f}" for measure in ("before", "step × 1")]
             rows.append([f"{rate_name(rate)}, {arm.label}", *sizes, *loss])
     return Table("first-step", "", ["learning rate, arm", *layers, "loss before", "loss after"], rows)
 
