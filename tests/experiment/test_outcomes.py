@@ -2,6 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from bnlib import UserError
 from bnlib.experiment import outcomes
 from bnlib.experiment.outcomes import MEASURED, OUTCOMES, SEEN, TABLE, failed, per_run
 from tests.conftest import make_epochs
@@ -295,6 +296,13 @@ def test_of_a_run_that_failed_the_first_step_and_what_is_dead_are_told_and_no_mo
 def test_layer_that_an_arm_lacks_is_no_part_of_its_shift():
     without = {what: values for what, values in LOOKS.items() if what[1] != "linear2"}
     assert looked(without)["shift"].tolist() == pytest.approx([1])
+
+
+@pytest.mark.parametrize("lacking", [("step_size", "linear1", ""), ("dead", "relu2", ""), ("classes", "", "")])
+def test_look_that_older_records_lack_is_named(lacking):
+    older = {what: values for what, values in LOOKS.items() if what != lacking}
+    with pytest.raises(UserError, match=f"lacks '{' '.join(filter(None, lacking))}'"):
+        looked(older)
 
 
 def test_run_that_nobody_looked_into_has_no_outcome_of_probes():

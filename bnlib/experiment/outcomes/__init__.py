@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from bnlib import UserError
 from bnlib.experiment.outcomes.measured import FIT, MEASURED, SETTLED, TABLE, THRESHOLDS, failed
 from bnlib.experiment.outcomes.outcome import Outcome
 from bnlib.experiment.outcomes.seen import OF_FAILED, SEEN
@@ -41,6 +42,9 @@ def per_run(
 
     Returns:
         A row for each run: the columns `by`, `failed`, and one for each outcome; NaN where a run has no such number.
+
+    Raises:
+        UserError: the probes that looked, of an earlier version, did not look at what an outcome is of.
     """
     looks, rows = _looks(steps, by), []
     for key, run in epochs.sort_values("epoch", kind="stable").groupby(list(by), sort=False):
@@ -76,5 +80,11 @@ def _looks(steps: pd.DataFrame | None, by: Sequence[str]) -> dict[tuple[Any, ...
 def _read(outcome: Outcome, run: pd.DataFrame, given: int, looks: pd.DataFrame | None) -> float:
     if not outcome.seen:
         return outcome.read(run, given)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.nan if looks is None else float(outcome.seen(looks))
+    if looks is None:
+        return np.nan
+    try:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return float(outcome.seen(looks))
+    except KeyError as error:
+        what = error.args[0] if isinstance(error.args[0], str) else " ".join(filter(None, error.args[0]))
+        raise UserError(f"what probes saw lacks {what!r}, which “{outcome.label}” is read off; `make report` looks anew") from error
