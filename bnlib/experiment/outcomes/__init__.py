@@ -87,4 +87,4 @@ def _read(outcome: Outcome, run: pd.DataFrame, given: int, looks: pd.DataFrame |
             return float(outcome.seen(looks))
     except KeyError as error:
         what = error.args[0] if isinstance(error.args[0], str) else " ".join(filter(None, error.args[0]))
-        raise UserError(f"what probes saw lacks {what!r}, which “{outcome.label}” is read off; `make report` looks anew") from error
+        raise UserError(f"what probes saw lacks {what!r} for “{outcome.label}”; `make report` looks anew") from error
