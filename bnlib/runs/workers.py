@@ -4,9 +4,10 @@ import os
 import platform
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import islice
 
 from joblib.externals.loky import ProcessPoolExecutor, process_executor
 from joblib.externals.loky.process_executor import BrokenProcessPool, TerminatedWorkerError
@@ -89,7 +90,9 @@ def _done_here(
     executor = started or ProcessPoolExecutor(min(workers, len(groups)))  # one run left needs no second process
     finished = False
     try:
-        for future in as_completed([executor.submit(_run_here, group, hear, os.getpid()) for group in groups]):
+        for future in _in_turn(
+            [partial(executor.submit, _run_here, group, hear, os.getpid()) for group in groups], 2 * workers
+        ):
             yield from future.result()
         finished = True
     except (BrokenProcessPool, TerminatedWorkerError) as error:
@@ -100,6 +103,20 @@ def _done_here(
     finally:
         if executor is not started:  # they hold the data, and a kernel that ends while they still do leaves warnings behind
             executor.shutdown(wait=True, kill_workers=not finished)
+
+
+def _in_turn(submits: Sequence[Callable[[], Future]], most: int) -> Iterator[Future]:
+    """Futures as they are finished, of which never more than `most` are asked for and are not.
+
+    Those that loky has not given to a process yet are what its manager stumbles over when processes are killed.
+    """
+    waiting = iter(submits)
+    asked = {submit() for submit in islice(waiting, most)}
+    while asked:
+        finished, asked = wait(asked, return_when=FIRST_COMPLETED)
+        for future in finished:
+            asked |= {submit() for submit in islice(waiting, 1)}
+            yield future
 
 
 def _groups(tasks: list[Task]) -> list[list[Task]]:

@@ -20,7 +20,8 @@ def terminable() -> Iterator[None]:
     def interrupt(number: int, _frame: object) -> None:
         for process in psutil.Process().children(recursive=True):
             with contextlib.suppress(psutil.NoSuchProcess):
-                process.kill()
+                if not _tracks(process):
+                    process.kill()
         raise KeyboardInterrupt(signal.Signals(number).name)
 
     known = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
@@ -31,6 +32,11 @@ def terminable() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _tracks(process: psutil.Process) -> bool:
+    """Whether it is the one that takes this process's semaphores away at its end; without it, that end complains of each."""
+    return process.ppid() == os.getpid() and any("resource_tracker" in word for word in process.cmdline())
 
 
 def end_with(parent: int) -> None:

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import Future
 
 import pandas as pd
 import psutil
@@ -20,7 +21,7 @@ from bnlib import UserError
 from bnlib.experiment import records, registry, studies
 from bnlib.experiment.config import RunConfig
 from bnlib.experiment.study import Study
-from bnlib.runs import environment, pool, store, workers
+from bnlib.runs import environment, pool, progress, store, workers
 from bnlib.runs.pool import run_all
 from bnlib.runs.workers import Task
 from bnlib.training import loop, models, optimizers
@@ -99,29 +100,74 @@ def test_run_begun_elsewhere_goes_on_here(small, monkeypatch, tmp_path):
     assert [(e.train_loss, e.test_loss) for e in rest.epochs] == [(e.train_loss, e.test_loss) for e in whole.epochs]
 
 
-@pytest.mark.long
-def test_workers_end_with_a_killed_parent(tmp_path, processes):
+SCRIPT = """
+import sys
+from bnlib import commands
+from bnlib.experiment import studies
+from bnlib.runs import pool
+from bnlib.training import data
+
+def train():
+    asked = studies.each_rate(0.001, arms=("none", "batch"), seeds=6, dataset="digits", epochs=5000)
+    pool.run_all(asked.configs, data.load("digits"), workers=2)
+
+if __name__ == "__main__":
+    sys.exit(commands.run(train, "interrupted"))
+"""
+
+
+@pytest.fixture
+def training(tmp_path, processes):
+    """A process whose two workers train, of twelve runs the first two; and these workers."""
     script = tmp_path / "script.py"
-    script.write_text(
-        "from bnlib.experiment import studies\n"
-        "from bnlib.runs import pool\n"
-        "from bnlib.training import data\n"
-        "if __name__ == '__main__':\n"
-        "    asked = studies.each_rate(0.001, arms=('none', 'batch'), seeds=2, dataset='digits', epochs=5000)\n"
-        "    pool.run_all(asked.configs, data.load('digits'), workers=2)\n"
-    )
-    with subprocess.Popen([sys.executable, script], stderr=subprocess.DEVNULL, env=os.environ | {"PYTHONPATH": "."}) as parent:
-        workers = []
-        for _ in range(200):
+    script.write_text(SCRIPT)
+    environment = os.environ | {"PYTHONPATH": ".", progress.VARIABLE: str(tmp_path / "log")}
+    with subprocess.Popen([sys.executable, script], stderr=subprocess.PIPE, text=True, env=environment) as parent:
+        found = []
+        for _ in range(600):
             children = psutil.Process(parent.pid).children(recursive=True)
-            workers = [p for p in children if "popen_loky_posix" in " ".join(p.cmdline()) and p.cpu_times().user > 2]
-            if len(workers) == 2:
+            found = [p for p in children if "popen_loky_posix" in " ".join(p.cmdline()) and p.cpu_times().user > 2]
+            if len(found) == 2:
                 break
             time.sleep(0.2)
-        assert len(workers) == 2
-        parent.send_signal(signal.SIGKILL)
-    _, alive = psutil.wait_procs(workers, timeout=10)
+        yield parent, found
+        parent.kill()
+
+
+@pytest.mark.long
+def test_workers_end_with_a_killed_parent(training):
+    parent, found = training
+    assert len(found) == 2
+    parent.send_signal(signal.SIGKILL)
+    _, alive = psutil.wait_procs(found, timeout=10)
     assert not alive
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_interrupted_training_says_so_and_nothing_else(name, training):
+    parent, found = training
+    assert len(found) == 2
+    parent.send_signal(getattr(signal, name))
+    assert parent.communicate(timeout=30)[1] == "\ninterrupted\n"
+    assert parent.returncode == 130
+    assert not psutil.wait_procs(found, timeout=10)[1]
+
+
+@pytest.mark.parametrize("most", [1, 2, 5])
+def test_no_more_runs_are_asked_for_than_wait(most):
+    begun, left = [], []
+
+    def submit(number):
+        begun.append(number)
+        future = Future()
+        future.set_result(number)
+        return future
+
+    for future in workers._in_turn([functools.partial(submit, number) for number in range(4)], most):
+        left.append(future.result())
+        assert len(begun) <= len(left) + most
+    assert sorted(left) == begun == [0, 1, 2, 3]
 
 
 # Code of a notebook's own
