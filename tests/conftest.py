@@ -241,7 +241,7 @@ def outside() -> dict[str, str]:
 
 
 def make(
-    folder: Path, *goals: str, root: Path = paths.ROOT, within: Sequence[str] = (), **variables: str
+    folder: Path, *goals: str, root: Path = paths.ROOT, within: Sequence[str] = (), patience: float = 600, **variables: str
 ) -> subprocess.CompletedProcess:
     """`make report` in a checkout, with data, cache and reports in `folder`; `within` is a command that runs it."""
     places = {"BNLIB_CACHE": str(folder / "cache"), "REPORTS": str(folder / "reports"), "DATA_DIR": str(folder / "data")}
@@ -249,7 +249,7 @@ def make(
     arguments = [f"{name}={value}" for name, value in settings.items()]
     command = [*within, "make", "--no-print-directory", *(goals or ("report",)), f"REPORTS={places['REPORTS']}", *arguments]
     command.append(f"DATA_DIR={places['DATA_DIR']}")
-    return subprocess.run(command, cwd=root, env=outside() | places, capture_output=True, text=True, timeout=600)
+    return subprocess.run(command, cwd=root, env=outside() | places, capture_output=True, text=True, timeout=patience)
 
 
 def contents(folder: Path) -> dict[str, str]:

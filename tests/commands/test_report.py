@@ -7,6 +7,7 @@ import shutil
 import subprocess
 
 import nbformat
+import numpy as np
 import pandas as pd
 import pytest
 from bs4 import BeautifulSoup
@@ -586,3 +587,30 @@ def test_fall_back_is_said_on_the_terminal_and_on_the_page(made, monkeypatch, tm
         shutil.copytree(saved, executed)
     assert "WARNING: MNIST is neither in the data folder nor can it be downloaded" in capsys.readouterr().err
     assert "MNIST was not in the data folder and could not be downloaded" in page(tmp_path, "index").get_text()
+
+
+def stripes(folder) -> None:
+    """Files of Fashion-MNIST's names and shape, of images that anyone can learn: a bright stripe, as far down as the class."""
+    rng = np.random.default_rng(0)
+    for images, labels, count in download.PARTS.values():
+        classes = rng.integers(10, size=count, dtype=np.uint8)
+        pixels = rng.integers(100, size=(count, 28, 28), dtype=np.uint8)
+        pixels[np.arange(count), 2 * classes + 4] = 255
+        for name, header, array in ((images, (2051, count, 28, 28), pixels), (labels, (2049, count), classes)):
+            files.write(folder / name, np.array(header, dtype=">i4").tobytes() + array.tobytes())
+
+
+@pytest.mark.long
+def test_fashion_mnist_gives_a_report_of_its_own(tmp_path):
+    stripes(tmp_path / "data/FashionMNIST/raw")
+    few = {"LEARNING_RATES": "0.001", "RANGE_RATES": "0.001", "SEEDS": "1", "EPOCHS": "1", "STUDIES": "rates range replay"}
+    result = make(tmp_path, DATASET="fashion_mnist", patience=3600, **few)
+    assert result.returncode == 0, result.stderr
+    folder = tmp_path / "reports/fashion_mnist"
+    made = records.load(folder / "data").epochs
+    assert set(made.dataset) == {"fashion_mnist"}
+    assert (made[made.study == "learning_rate"].test_accuracy > 0.99).all()
+    read = {path.stem: BeautifulSoup(path.read_text(), "html.parser") for path in folder.glob("*.html")}
+    assert set(read) == {"index", "evidence", "learning-rate-0.001", "learning-rate-range", "replay"}
+    assert all("Every number here comes from Fashion-MNIST." in each.get_text() for each in read.values())
+    assert "bag, boot" in read["learning-rate-0.001"].find(id="fig-examples").svg["aria-label"]
