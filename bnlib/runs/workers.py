@@ -106,17 +106,11 @@ def _done_here(
 
 
 def _in_turn(submits: Sequence[Callable[[], Future]], most: int) -> Iterator[Future]:
-    """Futures as they are finished, of which never more than `most` are asked for and are not.
-
-    Those that loky has not given to a process yet are what its manager stumbles over when processes are killed.
-    """
-    waiting = iter(submits)
-    asked = {submit() for submit in islice(waiting, most)}
-    while asked:
+    """Futures as they finish, no more than `most` asked for: over others, loky stumbles when it has to end at once."""
+    waiting, asked = iter(submits), set[Future]()
+    while asked := asked | {submit() for submit in islice(waiting, most - len(asked))}:
         finished, asked = wait(asked, return_when=FIRST_COMPLETED)
-        for future in finished:
-            asked |= {submit() for submit in islice(waiting, 1)}
-            yield future
+        yield from finished
 
 
 def _groups(tasks: list[Task]) -> list[list[Task]]:
