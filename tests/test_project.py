@@ -486,7 +486,9 @@ def test_readme_names_every_module():
 
 def test_readme_and_the_first_page_give_the_answer_of_the_committed_records():
     found = contrasts.load(ROOT / "reports/mnist/data")
-    assert prose.said("answer", base="reports/mnist/index.html", found=found) in (ROOT / "README.md").read_text()
+    readme = (ROOT / "README.md").read_text()
+    assert prose.said("answer", base="reports/mnist/index.html", found=found) in readme
+    assert prose.said("terms", found=found) in readme
     page = BeautifulSoup((ROOT / "reports/mnist/index.html").read_text(), "html.parser")
     shown = " ".join(page.main.get_text().split())
     told = re.sub(r"<[^>]+>|[*]|^- ", "", prose.said("answer", base="", found=found), flags=re.MULTILINE)
