@@ -33,11 +33,11 @@ LARGE: dict[str, dict[str, Any]] = {
 SMALL: dict[str, dict[str, Any]] = {
     "inside": {
         **{"learning_rates": (0.001, 0.01), "seeds": 2, "long_seeds": 1},
-        **{"survival_rates": (0.003, 0.01, 0.03), "survival_seeds": 4},
+        **{"survival_rates": (0.003, 0.01, 0.03), "survival_seeds": 2},
     },
     "controls": {
         **{"learning_rates": (0.01,), "seeds": 2, "warmup": 15, "long_rates": (0.01,), "long_seeds": 2},
-        **{"range_rates": (0.01, 0.03), "range_seeds": 1, "survival_rates": (0.03,), "survival_seeds": 2},
+        **{"range_rates": (0.01, 0.03), "range_seeds": 1, "survival_rates": (0.03,), "survival_seeds": 1},
     },
 }
 

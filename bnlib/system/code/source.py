@@ -188,10 +188,16 @@ def _tree(file: str) -> ast.Module:
     return ast.parse(Path(file).read_text(encoding="utf-8") if Path(file).is_file() else "".join(linecache.getlines(file)))
 
 
+@functools.cache
+def _defined(file: str) -> list[ast.AST]:
+    """All that a file defines, at whatever depth."""
+    return [node for node in ast.walk(_tree(file)) if isinstance(node, ast.FunctionDef | ast.ClassDef | ast.Lambda)]
+
+
 def _definitions(function: FunctionType) -> list[ast.AST]:
     """Where a function is defined; of lambdas, all in its line."""
     code, found = function.__code__, []
-    for node in ast.walk(_tree(code.co_filename)):
+    for node in _defined(code.co_filename):
         if isinstance(node, ast.Lambda) and code.co_name == "<lambda>" and node.lineno == code.co_firstlineno:
             found.append(node)
         elif isinstance(node, ast.FunctionDef) and node.name == code.co_name:
@@ -205,7 +211,7 @@ def _definitions(function: FunctionType) -> list[ast.AST]:
 def _class_definition(cls: type, methods: list[FunctionType]) -> ast.ClassDef:
     files = [_module_file(sys.modules[cls.__module__]), *(_file(method) for method in methods)]
     for file in filter(_is_ours_file, files):
-        for node in ast.walk(_tree(file)):
+        for node in _defined(file):
             if isinstance(node, ast.ClassDef) and node.name == cls.__name__:
                 return node
     raise ValueError(f"the source of {cls.__qualname__} is not to be had; give it a method")
