@@ -14,8 +14,8 @@ from bnlib.experiment.config import LEVELS, Epochs, LearningRate, Precision, kno
 Read = TypeVar("Read")
 # What notebooks call their parameters, with a value of each that is right.
 EXAMPLES = {
-    **{"dataset": "mnist", "arms": "none batch", "learning_rate": 0.001, "learning_rates": "0.001 0.01", "seeds": 3},
-    **{"epochs": 10, "batch_size": 100, "precision": "fp32", "device": "auto"},
+    **{"dataset": "mnist", "arms": "none batch", "learning_rate": 0.001, "learning_rates": "0.001 0.01", "rates": "0.001 0.01"},
+    **{"seeds": 3, "epochs": 10, "warmup": 600, "batch_size": 100, "precision": "fp32", "device": "auto"},
 }
 
 
@@ -75,13 +75,16 @@ def arms(value: str | Sequence[str]) -> tuple[str, ...]:
     return _of_notebook("arms", value, _arms)
 
 
-def rates(value: str | Sequence[float]) -> tuple[float, ...]:
+def rates(value: str | Sequence[float], name: str = "learning_rates") -> tuple[float, ...]:
     """Learning rates, from text that is split at spaces and commas: each once, ascending, however it was written.
+
+    Args:
+        name: the parameter that they are, for what is said of a wrong one.
 
     Raises:
         UserError: there are none, or one is no finite number above 0.
     """
-    return _of_notebook("learning_rates", value, _rates)
+    return _of_notebook(name, value, _rates)
 
 
 def rate(value: float) -> float:

@@ -79,6 +79,9 @@ class Study(BaseModel):
             for factor, level in its.items():
                 if factor not in self.reference or level not in self.factors[factor]:
                     raise ValueError(f"combined: {level!r} is no level of {factor}")
+        names = [arm.name for arm in self.arms]
+        if twice := [name for name in names if names.count(name) > 1]:
+            raise ValueError(f"two of its arms are the same: {twice[0]}")
         if len(self.arms) > MOST_ARMS:
             raise ValueError(f"{len(self.arms)} arms; {MOST_ARMS} at the most")
         for name in self.outcomes:

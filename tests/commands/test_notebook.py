@@ -135,6 +135,10 @@ def test_what_was_saved_is_not_taken_for_what_was_run(write_notebook, tmp_path):
         ("learning_rate", "device = 'gpu'", "device='gpu': not to be had here"),
         ("replay", "seeds = 0", "seeds=0: should be"),
         ("learning_rate_range", "learning_rates = '0.1 x'", "learning_rates='0.1 x': 'x' is not a learning rate"),
+        ("inside", "survival_rates = '0'", "survival_rates='0': '0' is not a learning rate"),
+        ("controls", "long_rates = ''", "long_rates='': "),
+        ("controls", "survival_seeds = 0", "survival_seeds=0: should be"),
+        ("controls", "warmup = 0", "warmup=0: is none: that arm would be the network without a norm; set warmup = 600"),
         ("learning_rate_range", "dataset = 'digit'", "dataset='digit': unknown data set; known: auto, mnist"),
     ],
 )

@@ -12,11 +12,12 @@ import pandas as pd
 import pytest
 from bs4 import BeautifulSoup
 
+from bnlib import UserError
 from bnlib.commands.notebook import execute
 from bnlib.commands.report import __main__ as command
-from bnlib.commands.report import steps
+from bnlib.commands.report import request, steps
 from bnlib.commands.report.steps import APART, Report
-from bnlib.experiment import records, settings
+from bnlib.experiment import records, settings, studies
 from bnlib.system import download, files, paths, stamps
 from bnlib.training import data as datasets
 from tests.conftest import SMALL, contents, make
@@ -570,6 +571,25 @@ def test_failing_notebook_leaves_the_finished_report_as_it_was(copied, tmp_path)
     assert "RuntimeError: broken on purpose" in result.stderr
     assert contents(copied / "reports") == before
     assert (copied / "cache/executed/digits/report.failed.ipynb").exists()
+
+
+def test_report_that_cannot_be_read_is_not_replaced_by_one_of_default_size(tmp_path, monkeypatch):
+    monkeypatch.setenv("REPORTS", str(tmp_path))
+    monkeypatch.setenv("DATASET", "digits")
+    for name in ("SEEDS", "STUDY_SEEDS", "EPOCHS"):
+        monkeypatch.delenv(name, raising=False)
+    assert request.asked()[0].seeds == settings.Settings().seeds  # none stands there
+    standing = studies.studies(settings.Settings(seeds=5, study_seeds=4), "digits", "cpu")
+    studies.save(studies.joined(standing), tmp_path / "digits/data")
+    assert request.asked()[0].seeds == 5
+    path = tmp_path / "digits/data/studies.json"
+    sound = path.read_text()
+    for broken, said in ((sound.replace("gap", "gone"), "'gone' is no outcome"), ("[]", "lacks the study 'learning_rate'")):
+        path.write_text(broken)
+        with pytest.raises(UserError, match=said) as raised:
+            request.asked()
+        assert "studies.json" in str(raised.value)
+        assert "or delete it" in str(raised.value)
 
 
 @pytest.mark.long

@@ -45,6 +45,26 @@ def test_package_that_is_named_otherwise_counts_as_a_whole(code):
     assert reached(code) == ALL
 
 
+@pytest.mark.parametrize(
+    ("line", "clear"),
+    [
+        ("from pack.figures.rates import steps", True),
+        ("from pack.figures import rates", False),
+        ("import pack.figures.rates as r", False),
+        ("from .rates import steps", False),
+        ("import numpy as np", True),
+    ],
+)
+def test_module_that_imports_otherwise_reaches_all_of_its_package(tmp_path, line, clear):
+    package = tmp_path / "pack/figures"
+    package.mkdir(parents=True)
+    texts = {"__init__": "from pack.figures.mine import draw\n", "mine": f"{line}\n", "rates": "steps = 1\n", "other": ""}
+    for name, text in texts.items():
+        (package / f"{name}.py").write_text(text)
+    left = {path.stem for path in named.unreached("figures.draw()", [package])}
+    assert left == ({"rates", "other"} - ({"rates"} if "rates" in line else set()) if clear else set())
+
+
 def test_what_a_notebook_writes_about_figures_reaches_none(tmp_path):
     cells = [
         {"cell_type": "markdown", "source": ["figures in words"]},

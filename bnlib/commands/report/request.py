@@ -1,6 +1,6 @@
 """What the variables ask a report for, on which data, and who is to do its runs."""
 
-import contextlib
+from pathlib import Path
 
 from bnlib import UserError
 from bnlib.experiment import studies
@@ -14,7 +14,8 @@ def asked() -> tuple[Settings, str, str]:
     """What the variables ask for, the rest as the report that stands there was asked for; on which data set; on what cluster.
 
     Raises:
-        UserError: a variable is not what it should be, or data are to be had neither here nor elsewhere.
+        UserError: a variable is not what it should be, data are to be had neither here nor elsewhere, or it cannot be read
+            what the report that stands there was asked for.
     """
     settings, _, its = read(), worker_count(), _cluster()  # what is wrong is said before data are fetched, and not by a kernel
     try:
@@ -23,9 +24,21 @@ def asked() -> tuple[Settings, str, str]:
         dataset = settings.dataset
         if not (paths.report(dataset) / "data/runs.csv").exists():
             raise  # else its runs may do without the images
-    with contextlib.suppress(UserError, KeyError):  # none stands there, or none that can be read
-        settings = read(standing=studies.asked(studies.load(paths.report(dataset) / "data")))
-    return settings, dataset, its
+    return _as_stands(settings, paths.report(dataset) / "data"), dataset, its
+
+
+def _as_stands(settings: Settings, folder: Path) -> Settings:
+    """What was not asked for, as the report that stands in a folder has it: never by default a smaller one in its place."""
+    if not (folder / "studies.json").exists():
+        return settings
+    try:
+        return read(standing=studies.asked(studies.load(folder)))
+    except (UserError, KeyError) as error:
+        reason = f"{folder / 'studies.json'} lacks the study {error}" if isinstance(error, KeyError) else str(error)
+        raise UserError(
+            f"{reason}; so it cannot be said what the report there was asked for. Mend that file (`git checkout`, say), or "
+            "delete it for a report of what the variables ask for"
+        ) from error
 
 
 def _cluster() -> str:

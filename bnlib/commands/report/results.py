@@ -27,7 +27,8 @@ def save(folders: Sequence[Path], into: Path, took: Path, keep_time: bool) -> No
     results = [contrasts.of(study, made.epochs, made.steps) for study in studies.joined(asked)]
     found = {each.study.name: each for each in results}
     # What would do in its place is held against batch norm, too.
-    again = [contrasts.against(each, claims.ARM) for each in results if each.study.combined]
+    instead = [each for each in results if each.study.combined and claims.ARM in {arm.name for arm in each.study.arms}]
+    again = [contrasts.against(each, claims.ARM) for each in instead]
     contrasts.save([*results, *again], into)
     halves = claims.halves(found)
     judged = [claims.table(claims.judge(its, where), where, seeds) for where in claims.STUDY for seeds, its in halves.items()]

@@ -50,7 +50,7 @@ class Report:
         self.executed = paths.cache() / "executed" / dataset
         self.records, self.results = self.executed / "records", self.executed / "results"
         code = {name: digest for name, digest in sources().items() if not name.startswith(APART)}
-        machine = environment.machine(settings.device)
+        machine = environment.machine(device)
         self.training = {
             "code": {name: digest for name, digest in code.items() if name.startswith(RUNS)},
             "data": download.checksums(dataset),

@@ -145,6 +145,8 @@ def controls(
 
     All of them in short runs; `LONGER` in whole runs and at many rates; and how many of many fail in their first epoch.
     """
+    if warmup == 0:
+        raise checks.wrong("warmup", warmup, "is none: that arm would be the network without a norm")
     norms: list[dict[str, Any]] = [{"norm": norm} for norm in ("batch", "group", "layer", "batch@1", "batch@2", "batch@3")]
     arms = [*norms, {"warmup": warmup}, {"activation": "leaky_relu"}]
     longer = [arm for arm in arms if {"batch", *LONGER} & {*arm, *arm.values()}]

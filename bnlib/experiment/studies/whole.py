@@ -70,7 +70,7 @@ def parameters(its: Sequence[Study]) -> dict[str, Any]:
         found |= {f"{prefix}_{name}": value for name, value in sizes.items()} if prefix else sizes
     first, rates = its[0], found.pop("rates")
     if first.rates:  # else its arms and rates are the original's
-        found |= {"arms": " ".join(map(str, first.factors["norm"])), "warmup": max(first.factors.get("warmup", (0,)))}
+        found |= {"arms": " ".join(map(str, first.factors.get("norm", ()))), "warmup": max(first.factors.get("warmup", (0,)))}
         found |= {"learning_rate": first.rates[0]} if first.part else {"learning_rates": rates}
     return found
 

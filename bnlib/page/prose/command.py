@@ -17,9 +17,8 @@ def command(studies: Mapping[str, Study], facts: Mapping[str, str]) -> str:
     each, span = studies["learning_rate"], studies["learning_rate_range"]
     rates, wide = (" ".join(map(rate_name, study.rates)) for study in (each, span))
     arms, later = " ".join(str(arm.levels["norm"]) for arm in each.arms), [name for name in LATER if name in studies]
-    more = f' STUDIES="{" ".join((*ALWAYS, *later))}"' if later else ""
     return (
         f'make report DATASET={each.held["dataset"]} ARMS="{arms}" LEARNING_RATES="{rates}" SEEDS={each.seeds} '
         f'EPOCHS={each.epochs} STUDY_SEEDS={span.seeds} RANGE_RATES="{wide}" PRECISION={facts["precision"]} '
-        f"DEVICE={facts['device']}{more}"
+        f'DEVICE={facts["device"]} STUDIES="{" ".join((*ALWAYS, *later))}"'
     )

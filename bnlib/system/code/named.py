@@ -44,6 +44,8 @@ def _reached(code: str, package: Path) -> set[Path]:
     while waiting:
         if (name := waiting.pop()) in modules and name not in found:
             found.add(name)
+            if _is_unclear(modules[name], package):
+                return set(modules.values())
             waiting += [last for last, _ in _imports(modules[name], package)]
     return {modules[name] for name in found}
 
@@ -53,6 +55,18 @@ def _exports(package: Path) -> dict[str, str]:
     init = package / "__init__.py"
     its = {name: last for last, names in _imports(init, package) for name in names}
     return {name: "" for _, names in _imports(init) for name in names} | its
+
+
+def _is_unclear(module: Path, package: Path) -> bool:
+    """Whether what a module imports from its package is not told, as in `from bnlib.page.figures.rates import error` it is."""
+    nodes = list(ast.walk(ast.parse(module.read_text(encoding="utf-8"))))
+    whole = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
+    parts = [node for node in nodes if isinstance(node, ast.ImportFrom)]
+    return (
+        any(node.level for node in parts)
+        or any(package.name in name.split(".") for name in whole)
+        or any((node.module or "").rpartition(".")[2] == package.name for node in parts)
+    )
 
 
 def _imports(module: Path, package: Path | None = None) -> list[tuple[str, list[str]]]:
