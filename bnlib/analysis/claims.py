@@ -178,7 +178,8 @@ def _parts(results: Results, wanted: Sequence[dict[str, Any]]) -> Sequence[Part]
     whole = [len(rows) == len(need.get("rates", [None])) and any(row.n for row in rows) for need, rows in found]
     lacking = {need.get("way") for (need, _), all_there in zip(found, whole, strict=True) if not all_there}
     found = [(need, rows) for need, rows in found if need.get("way") not in lacking]
-    adjusted = iter(holm([row.p for need, rows in found if need.get("kind") != PUBLISHED for row in rows]))
+    tested = [row for need, rows in found if need.get("kind") != PUBLISHED for row in rows]
+    adjusted = iter(holm([row.p for row in tested], [row.least_p for row in tested]))
     return tuple(
         Part(
             text=_text(results, row),

@@ -30,8 +30,10 @@ class Contrast:
     """One row: arm minus reference in one outcome, over pairs of runs; of ratios, their natural logarithms.
 
     `estimate` is the mean over `n` pairs of `pairs` that there were to be, with its 95% interval; `p` of no difference and
-    `p_adjusted` over the family: the same outcome in every arm and cell (Holm). Of ranks it is their rank-biserial correlation,
-    1 where the arm is higher in every pair, and has no interval; nor has a difference of shares. Of a reach all are ratios.
+    `p_adjusted` over the family: the same outcome in every arm and cell (Holm). `least_p` is what `p` would be, were all pairs
+    that differ to one side, of an `exact` test or McNemar's; else 0. Of ranks it is their rank-biserial correlation, 1 where
+    the arm is higher in every pair, and has no interval; nor has a difference of shares. Of a reach all are ratios: with no
+    upper end where more rates could have shown a larger one, and no lower end where they could have shown a smaller one.
 
     `better` and `tied` count pairs of the `n`; `failed` and `failed_reference` runs. `median`, `least` and `most` are of each
     arm's runs that learned; of epochs until something of all runs, infinite where a run never came to it. Of a change they are
@@ -51,6 +53,7 @@ class Contrast:
     high: float
     exact: bool
     p: float
+    least_p: float
     p_adjusted: float
     n: int
     pairs: int
@@ -79,6 +82,11 @@ class Contrast:
         same = 1.0 if self.kind == REACH else 0.0
         moved = Interval(self.estimate - same, self.low - same, self.high - same, self.n, self.exact)
         return moved.sign if moved.bounded else int(np.nan_to_num(np.sign(moved.estimate)))
+
+    @property
+    def is_least(self) -> bool:
+        """Whether it is the least that a ratio of largest rates can be: more rates could have shown a larger one."""
+        return bool(np.isfinite(self.low) and np.isnan(self.high))
 
     @property
     def sign(self) -> int:

@@ -203,7 +203,7 @@ def exact_interval(differences: Values) -> Interval:
 def holm(ps: Values, least: Values | float = 0.0) -> np.ndarray:
     """p values adjusted for being several (Holm, Scandinavian Journal of Statistics 6, 1979); NaN stays NaN and counts.
 
-    A test on counts that could not have come as low, its `least` p being higher, does not count (Tarone, Biometrics 46, 1990).
+    An exact test that could not have come as low, its `least` p being higher, does not count (Tarone, Biometrics 46, 1990).
     """
     p = np.asarray(ps, dtype=float)
     could, order = np.broadcast_to(least, p.shape), np.argsort(np.where(np.isnan(p), 1.0, p), kind="stable")

@@ -72,7 +72,7 @@ def estimate(contrast: "Contrast") -> str:
 def ends(contrast: "Contrast") -> str:
     """The ends of its interval, without a unit: `+0.21 to +0.53`; empty where it has none."""
     d, outcome = contrast.difference, OUTCOMES[contrast.outcome]
-    return f"{outcome.number(d.low, signed=True)} to {outcome.number(d.high, signed=True)}" if d.bounded else ""
+    return " to ".join(outcome.ends(d.low, d.high)) if d.bounded else ""
 
 
 def amount(contrast: "Contrast") -> str:

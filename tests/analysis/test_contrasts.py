@@ -67,15 +67,26 @@ def test_order_of_records_does_not_matter(epochs):
 
 def test_p_is_adjusted_over_arms_and_cells():
     found = apart({("batch", 0.001): CLEAR, ("group", 0.001): MIXED, ("batch", 0.01): SAME, ("group", 0.01): CLEAR})
-    # Of 256 sign patterns 2, 90, 256 and 2 are as far from zero; Holm multiplies with 4, 4, 2 and 1 and never falls.
+    # Of 256 sign patterns 2, 90, 256 and 2 are as far from zero; Holm multiplies with 3, 3, 1 and 1 and never falls: pairs
+    # that are all alike could not have come to less than 256.
     p = {(row.arm, row.learning_rate): (row.p * 256, row.p_adjusted * 256) for row in found.find(ACCURACY)}
     assert p == {
-        ("batch", 0.001): pytest.approx((2, 8)),
-        ("group", 0.001): pytest.approx((90, 180)),
+        ("batch", 0.001): pytest.approx((2, 6)),
+        ("group", 0.001): pytest.approx((90, 90)),
         ("batch", 0.01): pytest.approx((256, 256)),
-        ("group", 0.01): pytest.approx((2, 8)),
+        ("group", 0.01): pytest.approx((2, 6)),
     }
     assert [row.exact for row in found.find(ACCURACY)] == [True] * 4
+
+
+def test_test_of_too_few_pairs_that_differ_counts_at_none_that_came_lower():
+    three = [5, 6, 7, 0, 0, 0, 0, 0]  # of which all that differ are to one side, and it is 2 of 8 patterns
+    found = apart({("batch", 0.001): [8, 7, 6, 5, 4, 3, -2, 1], ("batch", 0.01): three})
+    low, high = (found.one(ACCURACY, "batch", rate) for rate in (0.001, 0.01))
+    assert (low.least_p, low.p_adjusted) == (2 / 256, 6 / 256)
+    assert high.least_p == high.p == high.p_adjusted == 2 / 8
+    many = apart({("batch", rate): CLEAR for rate in np.arange(1, 9)})
+    assert (many.one(ACCURACY, "batch", 1.0).exact, many.one(ACCURACY, "batch", 1.0).least_p) == (False, 0)  # of a t test: any
 
 
 def test_outcomes_are_not_adjusted_over_one_another():
@@ -90,7 +101,7 @@ def test_arms_are_told_apart_where_interval_and_adjusted_p_agree():
     alone = apart({("batch", 0.001): close}).one(ACCURACY, "batch", 0.001)
     assert alone.p_adjusted == alone.p == pytest.approx(6 / 256)
     assert (alone.difference.sign, alone.sign) == (1, 1)
-    among = apart({("batch", 0.001): close, ("group", 0.001): SAME, ("layer", 0.001): SAME}).one(ACCURACY, "batch", 0.001)
+    among = apart({("batch", 0.001): close, ("group", 0.001): MIXED, ("layer", 0.001): MIXED}).one(ACCURACY, "batch", 0.001)
     assert among.p_adjusted == pytest.approx(18 / 256)
     assert (among.difference.sign, among.sign) == (1, 0)
 
@@ -306,8 +317,10 @@ def test_reach_points_to_where_its_ratio_lies_beside_one():
     cells = {("none", 0.1): [good] * 8, ("none", 1.0): [gone] * 8, ("batch", 0.1): [good] * 8, ("batch", 1.0): [good] * 8}
     row = results(cells).one("largest_rate_survived", "batch", kind=REACH)
     assert (row.estimate, row.direction, row.sign) == (pytest.approx(10), 1, 1)
+    assert (row.low, np.isnan(row.high)) == (pytest.approx(10), True)  # at larger rates it might have been more
     turned = results({(("batch", "none")[norm == "batch"], rate): its for (norm, rate), its in cells.items()})
-    assert turned.one("largest_rate_survived", "batch", kind=REACH).sign == -1
+    back = turned.one("largest_rate_survived", "batch", kind=REACH)
+    assert (back.sign, np.isnan(back.low), back.high) == (-1, True, pytest.approx(0.1))
     level = results({cell: [good] * 8 for cell in cells}).one("largest_rate_survived", "batch", kind=REACH)
     assert (level.estimate, level.direction, level.tied) == (1, 0, 8)
 

@@ -219,7 +219,8 @@ LOOKS = {
     ("smoothness", "", "step, relative"): (1, 1, 8),
     **{("shift", layer, "difference"): (1, 1, 1) for layer in ("conv2", "linear1")},
     ("shift", "linear2", "difference"): (8, 8, 8),
-    **{("shift", layer, "relative"): (2, 4, 8) for layer in ("conv1", "conv2", "linear1", "linear2")},
+    **{("shift", layer, "relative"): (2, 4, 8) for layer in ("conv1", "conv2")},
+    **{("shift", "linear1", "relative"): (1, 1, 1), ("shift", "linear2", "relative"): (8, 16, 32)},
     **{("shift", layer, "cosine"): (0, 0.3, 0.6) for layer in ("conv2", "linear1", "linear2")},
 }
 
@@ -264,6 +265,9 @@ def looked(looks: dict = LOOKS, run: pd.DataFrame = RUN, **changed) -> pd.DataFr
         ("shift", 2),  # over steps, and over the layers before which others stand
         ("shift_relative", 4),
         ("shift_cosine", 0.3),
+        ("shift_relative_conv2", 4),
+        ("shift_relative_linear1", 1),
+        ("shift_relative_linear2", 16),
     ],
 )
 def test_outcome_of_probes_is_read_off_what_they_saw_in_the_first_epoch(name, value):
@@ -310,9 +314,18 @@ def test_run_that_nobody_looked_into_has_no_outcome_of_probes():
     assert per_run(RUN, ["norm", "seed"], ["shift"], 4)["shift"].isna().all()
 
 
+def test_interval_without_zero_is_not_rounded_onto_it():
+    accuracy = OUTCOMES["test_accuracy_last"]
+    assert accuracy.ends(0.00004, 0.0009) == ("+0.004", "+0.090")
+    assert accuracy.ends(-0.00004, 0.0009) == ("+0.00", "+0.09")
+    assert accuracy.ends(-0.0009, -0.0002) == ("−0.09", "−0.02")
+
+
 def test_ratio_is_written_as_what_it_is_and_a_difference_of_logarithms_as_the_ratio():
     ratio = OUTCOMES["smoothness"]
     assert (ratio.number(0.25), ratio.number(np.log(0.25), signed=True)) == ("0.25", "0.25")
     assert (ratio.unit, ratio.difference_unit) == ("", "times as large")
+    assert ratio.ends(np.log(1.0037), np.log(1.36)) == ("1.004", "1.36")
+    assert ratio.ends(np.log(0.9996), np.log(1.36)) == ("1", "1.36")  # which holds 1
     assert OUTCOMES["shift_cosine"].number(0.0123, signed=True) == "+0.012"
     assert OUTCOMES["dead_relu2"].number(0.5) == "50.00"

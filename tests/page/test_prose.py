@@ -125,10 +125,12 @@ def answer(**named) -> list[str]:
 
 def test_answer_says_what_is_bought_at_the_best_rate():
     small = {0.001: 0.0, 0.01: 0.01}
-    assert "speed, and no gain in accuracy" in answer(gain={0.001: -0.0001, 0.01: 0.01})[0]
-    assert "speed and accuracy" in answer(gain={0.001: 0.01, 0.01: 0.01})[0]
-    assert "costs accuracy" in answer(gain={0.001: -0.01, 0.01: 0.01})[0]
-    assert "accuracy and no speed" in answer(gain={0.001: 0.01, 0.01: 0.01}, faster=0.0)[0]
+    assert "it learns faster, epoch for epoch, and no gain in accuracy" in answer(gain={0.001: -0.0001, 0.01: 0.01})[0]
+    assert "faster, epoch for epoch, and ends more accurate." in answer(gain={0.001: 0.01, 0.01: 0.01})[0]
+    assert "faster, epoch for epoch, and ends less accurate." in answer(gain={0.001: -0.01, 0.01: 0.01})[0]
+    assert "it ends more accurate, and no gain in speed" in answer(gain={0.001: 0.01, 0.01: 0.01}, faster=0.0)[0]
+    assert "it ends less accurate, and no gain in speed" in answer(gain={0.001: -0.01, 0.01: 0.01}, faster=0.0)[0]
+    assert "; at the best of 2 rates no gain was seen." in answer(gain={0.001: -0.0001, 0.01: 0.01}, faster=0.0)[0]
     assert "far less sensitive" in answer(gain=small)[0]
     assert "not shown" in answer(gain=small, usable=False)[0]
 
@@ -155,7 +157,11 @@ def test_answer_has_a_line_for_each_rate_and_one_for_the_largest():
     assert better.startswith(
         "- **[+1.01 points of accuracy](evidence.html#tests-test-accuracy-last.0.01)** at 0.01 <small>(+1.00 to"
     )
-    assert usable.startswith("- **[10.0 times as large a rate](learning-rate-range.html#tab-range)** is usable with it")
+    # 0.01 is the largest that was tried.
+    assert usable.startswith(
+        "- **[At least 10.0 times as large a rate](learning-rate-range.html#tab-range)** is usable with it"
+    )
+    assert usable.endswith("with it <small>(8 pairs, 1 epoch)</small>.")
 
 
 def test_failed_runs_are_counted_in_the_answer_and_are_worse_than_any():
@@ -184,7 +190,7 @@ def test_few_seeds_show_nothing_and_fail_nothing(seeds):
         }.items()
     }
     told = prose.said("answer", base="", found=found)
-    assert "nothing that could be seen" in told
+    assert "at the best of its rates no gain was seen." in told
     assert "nan" not in told.lower()
 
 

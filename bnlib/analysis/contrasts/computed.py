@@ -52,10 +52,12 @@ def contrasted(study: Study, runs: pd.DataFrame, chosen: tuple[int, ...] = ()) -
         if set(needed) <= set(study.outcomes) and results.rates:
             rows += found(results)
     table = pd.DataFrame(rows, columns=COLUMNS)
-    least = np.where(table.kind == FAILED, 2.0 ** (1 + table.tied - table.n), 0)  # McNemar's, were all that differ to one side
+    table = table.astype({"exact": bool, "n": int, "tied": int})
+    one_sided = np.minimum(2.0 ** (1 + table.tied - table.n), 1)  # p, were all pairs that differ to one side
+    table["least_p"] = np.where(table.exact | (table.kind == FAILED), one_sided, 0.0)
     for its in table.groupby(["kind", "outcome"], sort=False).indices.values():
-        table.loc[its, "p_adjusted"] = statistics.holm(table.p.iloc[its], least[its])
-    return Results(study, runs, table.astype({"exact": bool}), chosen)
+        table.loc[its, "p_adjusted"] = statistics.holm(table.p.iloc[its], table.least_p.iloc[its])
+    return Results(study, runs, table, chosen)
 
 
 def _of_outcome(results: Results, name: str) -> Iterable[Row]:
@@ -95,7 +97,7 @@ def _mean(results: Results, at: At, first: pd.Series, second: pd.Series, family:
     width = outcome.width * (1 + (at.kind == CHANGE)) if outcome else np.inf
     d = statistics.mean_difference(pairs, family).within(-width, width)
     row = _row(results, at, first, second, pairs)
-    row |= {"estimate": d.estimate, "low": d.low, "high": d.high, "exact": d.exact, "n": d.n}
+    row |= {"estimate": d.estimate, "low": d.low, "high": d.high, "n": d.n, "exact": len(pairs) >= statistics.enough(family)}
     row["p"] = statistics.difference_p(pairs, family)
     if outcome and outcome.is_accuracy:
         equal = statistics.mean_interval(pairs, 1 - 2 * statistics.ALPHA).within(-width, width)
@@ -179,4 +181,11 @@ def _reach(results: Results) -> Iterable[Row]:
         for arm in results.others:
             pair = rates[results.study.arms[0].name], rates[arm.name]
             row = _mean(results, At(REACH, name, arm.name), *pair, family=0)
-            yield row | {end: np.exp(row[end]) for end in ("estimate", "low", "high")}
+            row |= {end: np.exp(row[end]) for end in ("estimate", "low", "high")}
+            yield row | _unbounded(*pair, *scale * np.log([results.rates[0], results.rates[-1]]))
+
+
+def _unbounded(first: pd.Series, second: pd.Series, least: float, most: float) -> Row:
+    """The ends of a ratio that are not known, as a largest rate of a pair is the last of those that were tried."""
+    at_end = (np.maximum(first, second) == most) | (np.minimum(first, second) == least)
+    return {end: np.nan for end, its in (("low", second < first), ("high", second > first)) if (at_end & its).any()}

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from bnlib import UserError
-from bnlib.experiment.outcomes.measured import FIT, MEASURED, SETTLED, TABLE, THRESHOLDS, failed
+from bnlib.experiment.outcomes.measured import FIT, MEASURED, SETTLED, TABLE, THRESHOLDS, UNTIL, failed
 from bnlib.experiment.outcomes.outcome import Outcome
 from bnlib.experiment.outcomes.seen import OF_FAILED, SEEN
 
@@ -19,6 +19,7 @@ __all__ = [
     "SETTLED",
     "TABLE",
     "THRESHOLDS",
+    "UNTIL",
     "Outcome",
     "failed",
     "per_run",

@@ -9,6 +9,7 @@ from bnlib.experiment.config import TESTED
 from bnlib.experiment.outcomes.outcome import Outcome
 
 THRESHOLDS = (0.98, 0.985, 0.99)  # test accuracies by which it is told how soon a network learns
+UNTIL = "epochs_until_"  # and one of them: the epochs that it takes
 FIT = 0.025  # nats on training images: at it the arms are compared by how they do on others
 SETTLED = 3  # the epoch from which on a run should not change much any more
 
@@ -93,7 +94,7 @@ MEASURED = {
     "fluctuation_log_loss": Outcome("factor from one training loss to the next", "ratio", "", False, _factor),
     "test_loss_at_fit": Outcome(f"test loss at a training loss of {FIT:g}", "test_loss", "", False, _at_fit),
     "gap": Outcome("training accuracy minus test accuracy", "difference of accuracy", "last", False, _gap),
-    **{f"epochs_until_{threshold:g}": _until(threshold) for threshold in THRESHOLDS},
+    **{f"{UNTIL}{threshold:g}": _until(threshold) for threshold in THRESHOLDS},
 }
 # The columns of the original's tables.
 TABLE = ("train_loss_first", "train_loss_last", "train_accuracy_first", "train_accuracy_last", "test_accuracy_last")

@@ -68,18 +68,27 @@ class Outcome:
         """The outcome in words, for runs of so many epochs: `training loss of epoch 1`."""
         return f"{self.label} of epoch {1 if self.epoch == 'first' else epochs}" if self.epoch else self.label
 
-    def number(self, value: float, signed: bool = False) -> str:
+    def number(self, value: float, signed: bool = False, more: int = 0) -> str:
         """A value as readers see it, without its unit: losses to 4 decimals, accuracies as percentages to 2, epochs to 1.
 
-        What is `signed` is a difference: of logarithms where it is a ratio, which is what readers then see.
+        What is `signed` is a difference: of logarithms where it is a ratio, which is what readers then see. It has `more`
+        digits than that.
         """
         if not np.isfinite(value):
             return "–"
         if self.is_ratio:
-            return f"{np.exp(value) if signed else value:.3g}"
-        digits = {"%": 2, "nats": 4, "cosine": 3}.get(self.unit, 1)
+            return f"{np.exp(value) if signed else value:.{3 + more}g}"
+        digits = {"%": 2, "nats": 4, "cosine": 3}.get(self.unit, 1) + more
         rounded = round(value * self.scale, digits) or 0.0  # no minus before zero
         return f"{rounded:{'+' * signed}.{digits}f}".replace("-", "−")
+
+    def ends(self, low: float, high: float) -> tuple[str, str]:
+        """The ends of a difference's interval as readers see them: not rounded onto no difference where it excludes that."""
+        for more in range(9):
+            ends = self.number(low, True, more), self.number(high, True, more)
+            if low <= 0 <= high or self.number(0.0, True, more) not in ends:
+                break
+        return ends
 
     @property
     def unit(self) -> str:

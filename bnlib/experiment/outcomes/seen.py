@@ -95,6 +95,12 @@ SEEN = {
         *("cosine of gradients before and after the shift", "cosine", "", True),
         seen=lambda run: run.reindex(columns=[("shift", name, "cosine") for name in DEEP]).mean(axis=None),
     ),
+    **{
+        f"shift_relative_{name}": Outcome(
+            *(f"shift of {name}, relative", "ratio", "", False), seen=_mean_over(("shift", name, "relative"))
+        )
+        for name in DEEP
+    },
 }
 # What is told of a run that failed, too; of the rest nothing: a constant has no gradient to speak of.
 OF_FAILED = ("dead_relu1", "dead_relu2", "dead_relu3", "dead_most", "settled", "first_loss", "first_step")

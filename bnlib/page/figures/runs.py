@@ -9,6 +9,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from bnlib.analysis import thresholds
 from bnlib.analysis.results import Results
 from bnlib.experiment.config import CLASSES, rate_name
+from bnlib.experiment.outcomes import UNTIL
 from bnlib.page.figures.picture import describe
 from bnlib.page.figures.rates import half_an_image, in_percent, steps_of_log
 from bnlib.page.style import isolated, label_lines, legend, looks
@@ -79,7 +80,7 @@ def survival(results: Results, outcome_name: str, learning_rate: float, ax: Axes
     Args:
         outcome_name: `epochs_until_` that threshold.
     """
-    threshold, given = f"{float(outcome_name.removeprefix('epochs_until_')):.1%}", results.study.epochs
+    threshold, given = f"{float(outcome_name.removeprefix(UNTIL)):.1%}", results.study.epochs
     values, told, arms = results.ranked(outcome_name, learning_rate), [], looks(results.study)
     for arm, look in arms.items():
         first = thresholds.first_reached(values[arm].dropna(), given)

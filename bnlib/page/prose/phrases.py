@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from bnlib.analysis.results import CELL, Results
-from bnlib.analysis.statistics import Interval, enough
+from bnlib.analysis.statistics import ALPHA, Interval
 from bnlib.experiment.config import rate_name
 from bnlib.experiment.study import Arm, Study
 from bnlib.page.words import listing, plural
@@ -64,8 +64,7 @@ def of_arm(results: Results, outcome: str, arm: str, lower: str, higher: str, ne
     """Where one arm's outcome is `lower` than the reference's, `higher`, `neither`, or left open as few pairs learned."""
     rates: dict[int | str, list[float]] = {-1: [], 1: [], 0: [], FEW: [], NO_PAIR: []}
     for c in results.find(outcome, arm, kind=kind):
-        few = c.n < enough(results.study.family) <= c.pairs  # with which the exact test could show nothing
-        rates[c.sign or (NO_PAIR if not c.n else FEW if few else 0)].append(c.learning_rate)
+        rates[c.sign or (NO_PAIR if not c.n else FEW if c.least_p >= ALPHA else 0)].append(c.learning_rate)
     phrases = {-1: lower, 1: higher, 0: neither, FEW: FEW, NO_PAIR: NO_PAIR}
     return ", ".join(f"{told} at {at(rates[sign])}" for sign, told in phrases.items() if rates[sign])
 

@@ -9,7 +9,7 @@ from bnlib.analysis.claims import Claim
 from bnlib.analysis.results import CELL, MARGIN, RANK, RANK_CHANGE, REACH, Contrast, Results
 from bnlib.analysis.thresholds import Reached
 from bnlib.experiment.config import rate_name
-from bnlib.experiment.outcomes import OUTCOMES
+from bnlib.experiment.outcomes import OUTCOMES, UNTIL
 from bnlib.page.tables.table import Table, both, columns, compared, heads, interval, long_columns, number, p_value
 from bnlib.page.words import versus
 
@@ -47,20 +47,19 @@ def _equal(c: Contrast) -> str:
     """p of equality and the 90% interval, in percentage points."""
     if np.isnan(c.equal_p):
         return "–"
-    low, high = (OUTCOMES[c.outcome].number(end, signed=True) for end in (c.equal_low, c.equal_high))
-    return f"{p_value(c.equal_p)}\n[{low}, {high}]"
+    return f"{p_value(c.equal_p)}\n[{', '.join(OUTCOMES[c.outcome].ends(c.equal_low, c.equal_high))}]"
 
 
 def reached(results: Results) -> Table:
     """How many runs reach each threshold, when half of them have, and in how many pairs an arm is sooner."""
     study, rows = results.study, []
-    cells = [(name, rate) for name in study.outcomes if OUTCOMES[name].is_time for rate in results.rates]
+    cells = [(name, rate) for name in study.outcomes if name.startswith(UNTIL) for rate in results.rates]
     for name, rate in cells:
         values = results.ranked(name, rate)
         first = {arm: thresholds.first_reached(values[arm].dropna(), study.epochs) for arm in values}
         count = {arm: f"{runs.reached.sum()} of {len(runs.reached)}" for arm, runs in first.items()}
         median = {arm: _median(runs, study.epochs) for arm, runs in first.items()}
-        for arm, head in heads(study, f"{float(name.removeprefix('epochs_until_')):.1%} at {rate_name(rate)}").items():
+        for arm, head in heads(study, f"{float(name.removeprefix(UNTIL)):.1%} at {rate_name(rate)}").items():
             c = results.one(name, arm, rate, RANK)
             rows.append([head, *both(study, arm, count), *both(study, arm, median), better(c), p_value(c.p_adjusted)])
     reference, arm = columns(study)
@@ -132,7 +131,7 @@ def parts(claim: Claim) -> Table:
 
 def _found(c: Contrast) -> str:
     if c.kind == REACH:
-        return f"{number(c.difference, 1)}\ntimes"
+        return f"{'≥ ' * c.is_least}{number(c.difference, 1)}\ntimes"
     if c.kind in (RANK, RANK_CHANGE):
         return f"better in {better(c)}"
     return f"{interval(OUTCOMES[c.outcome], c.difference, signed=True)}\n{OUTCOMES[c.outcome].difference_unit}"

@@ -60,7 +60,8 @@ def interval(outcome: Outcome, value: Interval, signed: bool = False) -> str:
     text = outcome.number(value.estimate, signed)
     if not value.bounded:
         return text
-    return f"{text}\n[{outcome.number(value.low, signed)}, {outcome.number(value.high, signed)}]"
+    ends = outcome.ends(value.low, value.high) if signed else (outcome.number(value.low), outcome.number(value.high))
+    return f"{text}\n[{', '.join(ends)}]"
 
 
 def spread(outcome: Outcome, value: Spread) -> str:
