@@ -46,7 +46,7 @@ def measure(configs: Sequence[RunConfig], images: MNIST, workers: int, repeats: 
     """
     few = _head(images, STEPS * configs[0].batch_size)
     rows = []
-    with joblib.Parallel(workers, batch_size=1, pre_dispatch="all") as parallel:  # one for each worker, however short
+    with joblib.Parallel(workers, batch_size=1, pre_dispatch="all", max_nbytes=None) as parallel:  # one for each, however short
 
         def everywhere(task: Callable, *arguments) -> float:
             return sum(parallel(joblib.delayed(task)(*arguments) for _ in range(workers)))
