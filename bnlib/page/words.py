@@ -11,7 +11,7 @@ from bnlib.experiment.study import Study
 if TYPE_CHECKING:  # it brings scipy, and words are also said where nothing is computed
     from bnlib.analysis.results import Contrast
 
-CONSTANT = "ended as a constant: one class for every test image, or a loss that is not finite"  # what a failed run did
+CONSTANT = "gave every test image the same class, or had a loss that is not finite"  # what a failed run did
 
 
 def plural(count: int, noun: str) -> str:

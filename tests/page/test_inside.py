@@ -151,7 +151,8 @@ def test_gains_say_where_an_arm_lies_beside_both_references():
 
 def test_gains_in_accuracy_are_by_rank_of_all_pairs_where_few_are_left_that_learned():
     plain, batch = controls(lost=2)
-    assert plain["controls_long"].one("test_accuracy_last", "batch", 0.01).p_adjusted == pytest.approx(3 * 2 / 64)
+    # Over two arms: with a warm-up all pairs are alike.
+    assert plain["controls_long"].one("test_accuracy_last", "batch", 0.01).p_adjusted == pytest.approx(2 * 2 / 64)
     rows = {row[0]: row[-1] for row in cells(tables.gains(plain, batch, rates=(0.01,), survival=(0.01,)))[1:]}
     assert rows["without a norm"] == "98.00 ⇊"
     assert rows["with batch norm"] == "98.30 ↑"

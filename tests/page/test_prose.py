@@ -130,7 +130,7 @@ def test_answer_says_what_is_bought_at_the_best_rate():
     assert "faster, and ends less accurate." in answer(gain={0.001: -0.01, 0.01: 0.01})[0]
     assert "it ends more accurate, and no gain in speed" in answer(gain={0.001: 0.01, 0.01: 0.01}, faster=0.0)[0]
     assert "it ends less accurate, and no gain in speed" in answer(gain={0.001: -0.01, 0.01: 0.01}, faster=0.0)[0]
-    assert "; at the best of 2 rates no gain was seen." in answer(gain={0.001: -0.0001, 0.01: 0.01}, faster=0.0)[0]
+    assert "; at the best rate, 0.001, no gain was seen." in answer(gain={0.001: -0.0001, 0.01: 0.01}, faster=0.0)[0]
     assert "far less sensitive" in answer(gain=small)[0]
     assert "not shown" in answer(gain=small, usable=False)[0]
 
@@ -190,7 +190,7 @@ def test_few_seeds_show_nothing_and_fail_nothing(seeds):
         }.items()
     }
     told = prose.said("answer", base="", found=found)
-    assert "at the best of its rates no gain was seen." in told
+    assert "; at 0.001 no gain was seen." in told
     assert "nan" not in told.lower()
 
 

@@ -87,12 +87,18 @@ def labelled(labels: Sequence[str]) -> str:
     return shared + listing([label.removeprefix(shared) for label in labels])
 
 
-def by_text(told: Mapping[str, str]) -> str:
-    """What is said of each arm, by its label; where of some the same: `with batch norm and group norm lower at 0.001`."""
+def by_text(told: Mapping[str, str], several: str = "") -> str:
+    """What is said of each arm, by its label; where of some the same: `with batch norm and group norm lower at 0.001`.
+
+    Args:
+        several: what follows where it is said of more than one: `each`.
+    """
     labels: dict[str, list[str]] = {}
     for label, text in told.items():
         labels.setdefault(text, []).append(label)
-    return "; ".join(f"{labelled(arms)} {text}" for text, arms in labels.items())
+    return "; ".join(
+        f"{labelled(arms)} {text}{f' {several}' if several and len(arms) > 1 else ''}" for text, arms in labels.items()
+    )
 
 
 def count(share: Interval, noun: str = "") -> str:
@@ -119,8 +125,8 @@ def failures(results: Results, rate: float | None = None, arms: Sequence[Arm] = 
 
 
 def failed_at(results: Results, rate: float) -> str:
-    """The same of many arms, those with as many together: `without a norm 2 of 8; with batch norm and group norm 0 of 8`."""
-    return by_text({arm.label: count(results.failed(arm.name, rate)) for arm in results.study.arms})
+    """The same of many arms, those with as many together: `without a norm 2 of 8; with group and layer norm 0 of 8 each`."""
+    return by_text({arm.label: count(results.failed(arm.name, rate)) for arm in results.study.arms}, "each")
 
 
 SAID = (always, at, by_text, count, failed_at, failures, is_pair, noun, of_arm, of_pairs, over, where)
