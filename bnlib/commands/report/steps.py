@@ -110,7 +110,7 @@ class Report:
         asked = [self._asked(study) for study in stale]  # as they begin: what is edited meanwhile is not what was run
         data = datasets.load(self.dataset, needed=False)
         named = listing([its[0].title.lower() for its in studies.by_page(stale)])
-        runs = len({str(config.changed) for study in stale for config in study.configs})
+        runs = len({(str(config.changed), config.probed) for study in stale for config in study.configs})
         print(f"Runs on {self.dataset}, {named}: {plural(runs, 'run')}, {self.workers}", flush=True)
         made = records.join(pool.run_studies(stale, data))
         self._say_foreign(made.runs)
