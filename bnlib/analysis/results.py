@@ -74,13 +74,13 @@ class Contrast:
     @property
     def difference(self) -> Interval:
         """The estimate with its interval."""
-        return Interval(self.estimate, self.low, self.high, self.n, self.exact)
+        return Interval(self.estimate, self.low, self.high, self.n)
 
     @property
     def direction(self) -> int:
         """+1 or -1 where the interval excludes no difference, which in a reach is 1; without one, the side of the estimate."""
         same = 1.0 if self.kind == REACH else 0.0
-        moved = Interval(self.estimate - same, self.low - same, self.high - same, self.n, self.exact)
+        moved = Interval(self.estimate - same, self.low - same, self.high - same, self.n)
         return moved.sign if moved.bounded else int(np.nan_to_num(np.sign(moved.estimate)))
 
     @property

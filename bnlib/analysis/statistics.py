@@ -22,7 +22,6 @@ class Interval:
     low: float
     high: float
     n: int
-    exact: bool = False  # of a permutation test, which draws on the number of pairs where they have no spread
 
     @property
     def bounded(self) -> bool:
@@ -197,7 +196,7 @@ def exact_interval(differences: Values) -> Interval:
     if outside == 0:
         return Interval(float(x.mean()), np.nan, np.nan, n)
     means = np.sort(chosen @ x / chosen.sum(axis=1))
-    return Interval(float(x.mean()), float(means[outside - 1]), float(means[-outside]), n, exact=True)
+    return Interval(float(x.mean()), float(means[outside - 1]), float(means[-outside]), n)
 
 
 def holm(ps: Values, least: Values | float = 0.0) -> np.ndarray:
