@@ -3,7 +3,7 @@
 
 ifeq ($(origin PYTHON),command line)
 ENV  :=
-HINT := give make the PYTHON of an environment with Python 3.11 or newer and the packages of pyproject.toml, or none for .venv
+HINT := give make the PYTHON of an environment with Python 3.11 or newer, the packages of pyproject.toml and this one, or none for .venv
 else
 # An exported PYTHON is meant for another tool, and so is PYTHONPATH.
 override PYTHON := .venv/bin/python
@@ -24,7 +24,7 @@ UV ?= $(shell command -v uv)
 TORCH_BACKEND ?= auto
 
 # In words of any Python, as PYTHON may be any.
-READY := import importlib.util as i, sys; sys.exit(sys.version_info < (3, 11) or None in map(i.find_spec, ["torch", "papermill"]))
+READY := import importlib.metadata as m, sys; sys.exit(sys.version_info < (3, 11) or not [*map(m.version, ["torch", "papermill", "bnlib"])])
 RECENT := import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; python3 is " + sys.version)
 
 # Each file of tests to a process, as many of them as there are cores.
@@ -90,7 +90,7 @@ clean: ## Remove what is made again in a minute; runs and data stay
 
 clean-all: ## Also remove the finished runs and the environment
 	@$(or $(wildcard .venv/bin/python),python3) -m bnlib.system.litter runs
-	rm -rf .cache .venv
+	rm -rf .venv
 
 ready: $(ENV)
 	@"$$PYTHON" -c '$(READY)' 2>/dev/null || { echo "error: PYTHON=\"$$PYTHON\": $(HINT)" >&2; exit 1; }

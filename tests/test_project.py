@@ -346,7 +346,7 @@ def test_clean_leaves_all_as_it_is_while_a_report_is_made(goal, littered):
     with FileLock(littered / ".cache/report.lock"):
         result = run("make", goal, root=littered)
     assert result.returncode != 0
-    assert result.stderr.splitlines()[0] == "error: `make report` is at work in this checkout; wait for it, or end it"
+    assert result.stderr.splitlines()[0] == "error: another command is at work in this checkout; wait for it, or end it"
     assert made.exists()
     assert executed.exists()
     assert (littered / ".venv/.complete").exists()

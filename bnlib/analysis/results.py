@@ -18,7 +18,6 @@ MARGIN = 0.001  # of test accuracy: arms this close count as equal
 CELL = "cell"  # arm minus reference at one cell
 CHANGE = "change"  # that at the highest learning rate minus that at another one (`against`)
 OWN = "own"  # arm minus reference, each at its own best rate; `against` is the reference's
-WITHIN = "within"  # one arm at the highest learning rate minus itself at the lowest (`against`)
 RANK = "rank"  # as `CELL`, over all pairs by rank: a failed run is worse than any that learned
 RANK_CHANGE = "rank change"  # as `CHANGE`, likewise
 FAILED = "failed"  # arm minus reference in the share of runs that failed, over all pairs; p is McNemar's
@@ -32,8 +31,8 @@ class Contrast:
     `estimate` is the mean over `n` pairs of `pairs` that there were to be, with its 95% interval; `p` of no difference and
     `p_adjusted` over the family: the same outcome in every arm and cell (Holm). `least_p` is what `p` would be, were all pairs
     that differ to one side, of an `exact` test or McNemar's; else 0. Of ranks it is their rank-biserial correlation, 1 where
-    the arm is higher in every pair, and has no interval; nor has a difference of shares. Of a reach all are ratios: with no
-    upper end where more rates could have shown a larger one, and no lower end where they could have shown a smaller one.
+    the arm is higher in every pair, and has no interval; nor has a difference of shares. Of a reach all are ratios: infinity is
+    the upper end where more rates could have shown a larger one, 0 the lower end where they could have shown a smaller one.
 
     `better` and `tied` count pairs of the `n`; `failed` and `failed_reference` runs. `median`, `least` and `most` are of each
     arm's runs that learned; of epochs until something of all runs, infinite where a run never came to it. Of a change they are
@@ -86,7 +85,7 @@ class Contrast:
     @property
     def is_least(self) -> bool:
         """Whether it is the least that a ratio of largest rates can be: more rates could have shown a larger one."""
-        return bool(np.isfinite(self.low) and np.isnan(self.high))
+        return self.kind == REACH and bool(np.isinf(self.high) and self.low != 0)
 
     @property
     def sign(self) -> int:

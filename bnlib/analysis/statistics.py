@@ -186,14 +186,14 @@ def exact_interval(differences: Values) -> Interval:
 
     Its ends are order statistics of the means of all subsets (Hartigan, "Using Subsample Values as Typical Values", JASA 64,
     1969). It supposes that differences spread evenly about their centre, not that they are normal: where a few pairs lie far
-    to one side its ends are not to be relied on. Fewer than six pairs bound nothing.
+    to one side its ends are not to be relied on. Fewer than six pairs bound nothing, nor do equal ones.
     """
     x = _finite(differences)
     if not (n := len(x)):
         return NOTHING
     chosen = _subsets(n)
     outside = int((1 - LEVEL) / 2 * (len(chosen) + 1))
-    if outside == 0:
+    if outside == 0 or not _differ(x):
         return Interval(float(x.mean()), np.nan, np.nan, n)
     means = np.sort(chosen @ x / chosen.sum(axis=1))
     return Interval(float(x.mean()), float(means[outside - 1]), float(means[-outside]), n)

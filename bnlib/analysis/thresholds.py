@@ -88,7 +88,7 @@ def usable(runs: pd.DataFrame) -> dict[str, list[float]]:
     medians = final_accuracy(runs).groupby("arm").median()
     failed = runs.pivot_table(index="arm", columns="learning_rate", values="failed", aggfunc="any")
     good = medians.mask(failed.astype(bool))
-    return {arm: list(row.index[row >= row.max() - USABLE]) for arm, row in good.iterrows()}
+    return {arm: list(row.index[row >= row.max() - USABLE - ROUNDING]) for arm, row in good.iterrows()}
 
 
 def largest(runs: pd.DataFrame, margin: float = USABLE) -> pd.DataFrame:

@@ -7,7 +7,10 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from filelock import Timeout
+
 from bnlib import UserError
+from bnlib.system import files, litter, paths
 from bnlib.system.signals import terminable
 
 
@@ -37,6 +40,21 @@ def run(task: Callable[[], bool], interrupted: str) -> int:
             print(f"\n{interrupted}", file=sys.stderr)
             return 130
     return 1
+
+
+def alone(task: Callable[[], bool]) -> bool:
+    """Does `task` while no other command, `make clean` neither, is at work in this checkout.
+
+    Raises:
+        UserError: one is, or the cache cannot be written; or as `task`.
+    """
+    files.check(paths.cache())
+    with contextlib.ExitStack() as held:
+        try:
+            held.enter_context(files.lock(litter.lock(), timeout=0))
+        except Timeout:
+            raise UserError("another command is at work in this checkout; wait for it, or end it") from None
+        return task()
 
 
 class _Unbreakable:

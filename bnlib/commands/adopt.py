@@ -1,71 +1,55 @@
 """`make adopt`: where code changed and bits should not have, a sample of runs done anew shows it, and all take its name."""
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from bnlib import UserError, commands
+from bnlib import UserError, commands, plural
 from bnlib.experiment import records, settings, studies
-from bnlib.experiment.config import full_name, rate_name
+from bnlib.experiment.config import RunConfig, full_name
 from bnlib.experiment.records import Run
 from bnlib.experiment.study import Study
-from bnlib.page.words import plural
 from bnlib.runs import store
 from bnlib.runs.pool import run_all
 from bnlib.system import download, paths
+from bnlib.system.stamps import fingerprint
 from bnlib.training import data as datasets
+
+if TYPE_CHECKING:
+    from bnlib.training.data import Data
 
 SAMPLE = 2  # runs of each arm at the lowest and at the highest rate of each study
 
 
 def sample(asked: Iterable[Study], runs: Sequence[Run], count: int) -> list[Run]:
-    """`count` runs of each arm at the lowest and the highest rate of each study, with all epochs that the records have of them.
+    """`count` runs of each arm at the lowest and the highest rate at which `runs` have it in each study, with all their epochs.
 
     Of chains, which are at each rate of theirs, it is one of each arm.
     """
     by_question = records.grouped(runs)
     found = {}
     for study in asked:
-        ends = {*study.rates[:1], *study.rates[-1:]}
+        by_arm: dict[str, list[RunConfig]] = {}
         for config in study.configs:
-            if (config.seed < count and config.learning_rate in ends) or (not ends and config.seed == 0):
-                question = str(config.changed)
-                if question not in by_question:
-                    raise UserError(f"the records have no run of {told(config)}: `make report` makes it")
-                run = records.serving(config, by_question[question])
-                found[run.name] = run
+            if str(config.changed) in by_question:
+                by_arm.setdefault(config.arm, []).append(config)
+        for its in by_arm.values():
+            rates = [config.learning_rate for config in its]
+            for rate in dict.fromkeys((min(rates), max(rates))):
+                drawn = [config for config in its if config.learning_rate == rate]
+                for config in drawn[: 1 if drawn[0].later_rates else count]:
+                    run = records.serving(config, by_question[str(config.changed)])
+                    found[run.name] = run
     return list(found.values())
 
 
-def told(config) -> str:
-    """A run in words."""
-    later, looked = " and on" if config.later_rates else "", ", looked into" if config.probed else ""
-    return f"{config.arm}, learning rate {rate_name(config.learning_rate)}{later}, seed {config.seed}{looked}"
-
-
-def differences(kept: Run, anew: Run) -> list[str]:
-    """What one run measured otherwise than the other, epoch by epoch; what the first has no number of is not compared."""
-    if len(kept.epochs) != len(anew.epochs):
-        return [f"{plural(len(anew.epochs), 'epoch')}, not {len(kept.epochs)}"]
-    pairs = zip(kept.epochs, anew.epochs, strict=True)
-    seen = {look.epoch for look in kept.looks}
-    again = [look for look in anew.looks if look.epoch in seen]
-    if len(again) != len(kept.looks):
-        return [f"{plural(len(again), 'number')} that probes saw, not {len(kept.looks)}"]
-    other = [(a, b) for a, b in zip(kept.looks, again, strict=True) if str(a) != str(b)]
-    looks = [f"{a.probe} {a.layer} {a.measure} at step {a.step}: {b.value!r}, not {a.value!r}" for a, b in other]
-    return looks + [
-        f"{name.replace('_', ' ')} of epoch {a.epoch}: {getattr(b, name)!r}, not {getattr(a, name)!r}"
-        for a, b in pairs
-        for name in records.MEASURED
-        if repr(float(getattr(a, name))) != repr(float(getattr(b, name)))
-        and (a.diverged or getattr(a, name) == getattr(a, name))
-    ]
-
-
 def adopt(count: int) -> bool:
-    """Does a sample of a report's runs anew; where every bit agrees, gives all of them this code's name.
+    """Does a sample of a report's runs anew, of each machine's apart; where every bit agrees, gives its runs this code's name.
+
+    Returns:
+        Whether all runs are of this code then.
 
     Raises:
         UserError: there is no report on the data set, its records are not as they were written, or its data are other ones.
@@ -75,41 +59,75 @@ def adopt(count: int) -> bool:
     runs, refused = records.taken(kept)
     for name, problem in refused.items():
         raise UserError(f"{folder}: run {name} {problem}; `make report` makes it anew")
-    data = datasets.load(kept.epochs.dataset.iloc[0])
+    data, asked = datasets.load(kept.epochs.dataset.iloc[0]), studies.load(folder)
     if any(run.made_by["data"] != data.fingerprint for run in runs):
         raise UserError(f"the files of {data.name} are not those of the report in {folder.parent}")
-    recipes = store.recipes([run.config for run in runs], data.fingerprint)
-    if all(_code(run.made_by, run.probes) == _code(r.made_by, r.probes) for run, r in zip(runs, recipes, strict=True)):
+    recipes = dict(zip((run.name for run in runs), store.recipes([r.config for r in runs], data.fingerprint), strict=True))
+    older = [run for run in runs if _is_older(run, recipes[run.name])]
+    if not older:
         print(f"{folder}: all runs are of this code; nothing to adopt")
         return True
-    tried = sample(studies.load(folder), runs, count)
-    print(f"Doing {plural(len(tried), 'run')} of {folder.parent} anew, to see whether this code gives their bits", flush=True)
-    wanted = [r.config if r.config.later_rates else r.config.model_copy(update={"epochs": len(r.epochs)}) for r in tried]
-    found = [differences(run, anew) for run, anew in zip(tried, run_all(wanted, data, anew=True), strict=True)]
-    for run, other in zip(tried, found, strict=True):
-        print(f"  {told(run.config)}: {f'other numbers ({other[0]})' if other else 'the same bits'}")
-    if any(found):
-        print(f"Not adopted: {sum(map(bool, found))} of {plural(len(found), 'run')} came out otherwise.{_elsewhere(tried)}")
-        return False
-    adopted = [_renamed(run, recipe, len(tried)) for run, recipe in zip(runs, recipes, strict=True)]
-    _save(kept, dict(zip((run.name for run in runs), adopted, strict=True)), folder)
-    stored = sum(map(_rename_weights, runs, adopted, recipes))
-    print(f"All bits agree: {plural(len(runs), 'run')} and the weights of {stored} are of this code now.")
-    return True
+    _need_all(asked, runs)
+    adopted: dict[str, Run] = {}
+    for its in records.grouped(older, _machine).values():
+        tried = sample(asked, its, count)
+        whose = f"{plural(len(its), 'run')} of {folder.parent}"
+        print(f"Doing {len(tried)} of {whose} anew, to see whether this code gives their bits", flush=True)
+        if others := _others(tried, data):
+            where = _elsewhere(its[0], recipes[its[0].name])
+            print(f"Not adopted: {others} of {plural(len(tried), 'run')} came out otherwise.{where}")
+        else:
+            adopted |= {run.name: _renamed(run, recipes[run.name], len(tried)) for run in its}
+    if adopted:
+        _save(kept, {run.name: adopted.get(run.name, run) for run in runs}, folder)
+        stored = sum(_rename_weights(run, adopted[run.name], recipes[run.name]) for run in older if run.name in adopted)
+        print(f"All bits agree: {plural(len(adopted), 'run')} and the weights of {stored} are of this code now.")
+    return len(adopted) == len(older)
 
 
-def _elsewhere(runs: Sequence[Run]) -> str:
+def _is_older(run: Run, recipe: store.Recipe) -> bool:
+    return (run.made_by["code"], run.probes) != (recipe.made_by["code"], recipe.probes)
+
+
+def _need_all(asked: Iterable[Study], runs: Iterable[Run]) -> None:
+    there = records.grouped(runs)
+    for config in (config for study in asked for config in study.configs if str(config.changed) not in there):
+        raise UserError(f"the records have no run of {records.in_words(config)}: `make report` makes it")
+
+
+def _machine(run: Run) -> str:
+    return fingerprint({name: value for name, value in run.made_by.items() if name not in ("data", "code")})
+
+
+def _others(tried: Sequence[Run], data: "Data") -> int:
+    """How many runs come out otherwise when they are done anew; if the first does, it is left at that."""
+    for its in filter(None, (tried[:1], tried[1:])):
+        wanted = [
+            run.config if run.config.later_rates else run.config.model_copy(update={"epochs": len(run.epochs)}) for run in its
+        ]
+        found = [records.differences(run, anew) for run, anew in zip(its, run_all(wanted, data, anew=True), strict=True)]
+        for run, other in zip(its, found, strict=True):
+            print(
+                f"  {records.in_words(run.config)}: {f'other numbers ({other[0]})' if other else 'the same bits'}", flush=True
+            )
+        if any(found):
+            return sum(map(bool, found))
+    return 0
+
+
+def _whole(run: Run) -> RunConfig:
+    """A run's configuration with all epochs that the records have of it."""
+    return run.config if run.config.later_rates else run.config.model_copy(update={"epochs": len(run.epochs)})
+
+
+def _elsewhere(run: Run, recipe: store.Recipe) -> str:
     """Why bits may differ though the code does not change them."""
-    (recipe, *_) = store.recipes([runs[0].config], runs[0].made_by["data"])
-    other = [name for name, here in recipe.machine.items() if any(run.made_by.get(name) != here for run in runs)]
+    other = [name for name, here in recipe.machine.items() if run.made_by.get(name) != here]
     return f" They were made on another machine ({', '.join(other)} differ): adopt them there." if other else ""
 
 
 def _renamed(run: Run, recipe: store.Recipe, count: int) -> Run:
-    before = run.made_by["code"]
-    if _code(run.made_by, run.probes) == _code(recipe.made_by, recipe.probes):
-        return run
-    shown = f"{plural(count, 'run')} of this code gave the bits of code {before[:12]}"
+    shown = f"{plural(count, 'run')} of this code gave the bits of code {run.made_by['code'][:12]}"
     return run._replace(made_by=run.made_by | {"code": recipe.made_by["code"]}, adopted=shown, probes=recipe.probes)
 
 
@@ -121,11 +139,7 @@ def _rename_weights(before: Run, after: Run, recipe: store.Recipe) -> bool:
     return any(renamed)
 
 
-def _code(made_by: dict[str, str], probes: str) -> tuple[str, str]:
-    return made_by["code"], probes
-
-
-def _save(kept: records.Records, runs: dict[str, Run], folder: Path) -> None:
+def _save(kept: records.Records, runs: Mapping[str, Run], folder: Path) -> None:
     """The records with new names and what their runs are now made by."""
     names = {old: run.name for old, run in runs.items()}
     epochs, timing, made, steps = (table.assign(run=table.run.map(names)) for table in kept)
@@ -139,7 +153,11 @@ def _save(kept: records.Records, runs: dict[str, Run], folder: Path) -> None:
 
 def main() -> int:
     """`python -m bnlib.commands.adopt`; ADOPT says how many runs of each arm and end; returns the exit status."""
-    return commands.run(lambda: adopt(settings.count("ADOPT", SAMPLE)), "interrupted; `make adopt` goes on from there")
+
+    def task() -> bool:
+        return adopt(settings.count("ADOPT", SAMPLE))
+
+    return commands.run(lambda: commands.alone(task), "interrupted; `make adopt` goes on from there")
 
 
 if __name__ == "__main__":

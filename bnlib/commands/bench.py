@@ -13,13 +13,12 @@ import torch
 from torchvision.datasets.mnist import MNIST
 from tqdm import tqdm
 
-from bnlib import UserError, commands
+from bnlib import UserError, commands, plural
 from bnlib.analysis.benchmark import Benchmark, keep, summary
 from bnlib.experiment import settings
 from bnlib.experiment.config import LEVELS, RunConfig
-from bnlib.page.words import plural
 from bnlib.runs import environment, store
-from bnlib.system import paths
+from bnlib.system import download, paths
 from bnlib.training import data, hardware, models
 from bnlib.training.data import Data, Split
 from bnlib.training.loop import fit
@@ -137,8 +136,9 @@ def benchmark() -> Benchmark:
     asked, repeats = settings.read(), settings.count("REPEATS", REPEATS)
     with tempfile.TemporaryDirectory(prefix="bnlib-") as folder:
         try:
+            download.ensure("mnist", paths.data())
             images, what = plain.images(paths.data()), "MNIST"
-        except (RuntimeError, ValueError):
+        except download.Unreachable:
             _random_images(Path(folder))
             images, what = plain.images(Path(folder)), "random, of MNIST's shape"
         shared = {"dataset": "mnist", "learning_rate": 0.001, "seed": 0, "batch_size": BATCH_SIZE, "epochs": 2}
@@ -170,7 +170,7 @@ def main() -> int:
             print(f"kept in {paths.benchmark()}; `make report` states it")
         return True
 
-    return commands.run(task, "interrupted")
+    return commands.run(lambda: commands.alone(task), "interrupted")
 
 
 if __name__ == "__main__":

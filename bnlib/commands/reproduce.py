@@ -1,23 +1,22 @@
 """`make reproduce`: all runs of a report are done anew, in a place of their own, and held against those that stand there."""
 
+import shutil
 import sys
 from collections.abc import Mapping
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from bnlib import UserError, commands
+from bnlib import UserError, commands, plural
 from bnlib.analysis import claims, contrasts, statistics
 from bnlib.analysis.results import CELL, Results
-from bnlib.commands.adopt import differences, told
 from bnlib.commands.report import request
 from bnlib.experiment import records, studies
 from bnlib.experiment.config import rate_name
 from bnlib.experiment.outcomes import OUTCOMES
 from bnlib.experiment.records import Run
 from bnlib.experiment.study import Study
-from bnlib.page.words import plural
-from bnlib.runs import environment
+from bnlib.runs import cluster, environment
 from bnlib.runs.pool import run_all
 from bnlib.system import files, paths
 from bnlib.training import data as datasets
@@ -63,6 +62,7 @@ def reproduce() -> bool:
     }
     said["agreeing"] = sum(claim["kept"] == claim["anew"] for claim in said["claims"])
     files.write(place / "reproduction.md", page(said))
+    shutil.rmtree(paths.cache() / "reproduction", ignore_errors=True)  # the next one is to do them anew, too
     print(summary(said))
     print(f"{files.shown(place / 'reproduction.md')} says it in full")
     return True
@@ -71,7 +71,8 @@ def reproduce() -> bool:
 def _anew(asked: list[Study], dataset: str) -> dict[str, list[Run]]:
     """All runs of each study, from a store that no report uses."""
     data = datasets.load(dataset)
-    with paths.variables({"BNLIB_CACHE": str(paths.cache() / "reproduction")}):
+    # Nor those of a cluster's workers, which would give them what they have done before.
+    with paths.variables({"BNLIB_CACHE": str(paths.cache() / "reproduction"), cluster.VARIABLE: ""}):
         done = iter(run_all([config for study in asked for config in study.configs], data, anew=True))
     return {study.name: [next(done) for _ in study.configs] for study in asked}
 
@@ -91,8 +92,8 @@ def compared_runs(kept: list[Run], anew: list[Run]) -> list[dict[str, Any]]:
     found = []
     for question, run in longest.items():
         its = records.serving(run.config, by_question.get(question, ()))
-        other = differences(its.first(run.config), run) if its and its.is_finished(run.config.all_epochs) else None
-        found.append({"run": told(run.config), "epochs": len(run.epochs), "other": other})
+        other = records.differences(its.first(run.config), run) if its and its.is_finished(run.config.all_epochs) else None
+        found.append({"run": records.in_words(run.config), "epochs": len(run.epochs), "other": other})
     return found
 
 
@@ -149,7 +150,7 @@ def summary(said: dict[str, Any]) -> str:
 
 def main() -> int:
     """`python -m bnlib.commands.reproduce`, its settings in variables; returns the exit status."""
-    return commands.run(reproduce, "interrupted; `make reproduce` goes on from the finished epochs")
+    return commands.run(lambda: commands.alone(reproduce), "interrupted; `make reproduce` goes on from the finished epochs")
 
 
 if __name__ == "__main__":

@@ -10,14 +10,12 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from bnlib import UserError, commands
-from bnlib.commands.adopt import differences, told
+from bnlib import UserError, commands, plural
 from bnlib.commands.report import recompute
 from bnlib.commands.report.recompute import Standing
 from bnlib.experiment import records, settings, studies
 from bnlib.experiment.config import RunConfig
 from bnlib.experiment.records import MEASURED, Run
-from bnlib.page.words import plural
 from bnlib.runs import cluster, environment, store
 from bnlib.runs.pool import run_all
 from bnlib.system import files, paths
@@ -170,8 +168,8 @@ def done_anew(runs: Sequence[Run], data: Data) -> list[Redone]:
     """Does runs anew, for as many epochs as they have, and says of each whether the bits agree."""
     found = []
     for kept, anew in zip(runs, run_all([_here(run) for run in runs], data, anew=True), strict=True):
-        found.append(Redone(other := differences(kept, anew), largest(kept, anew), changed(kept)))
-        told_of = f"{told(kept.config)}, {plural(len(kept.epochs), 'epoch')}"
+        found.append(Redone(other := records.differences(kept, anew), largest(kept, anew), changed(kept)))
+        told_of = f"{records.in_words(kept.config)}, {plural(len(kept.epochs), 'epoch')}"
         print(f"  {told_of}: {f'other numbers ({other[0]})' if other else 'the same bits'}", flush=True)
     return found
 
@@ -230,7 +228,7 @@ def main() -> int:
         The exit status: 0 where all is well, 1 where anything is wrong, 2 where nothing is but not all could be checked.
     """
     findings = Findings()
-    status = commands.run(lambda: verify(settings.count("VERIFY", SAMPLE), findings), "interrupted")
+    status = commands.run(lambda: commands.alone(lambda: verify(settings.count("VERIFY", SAMPLE), findings)), "interrupted")
     return UNCHECKED if status == 0 and findings.unchecked else status
 
 

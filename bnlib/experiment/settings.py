@@ -169,7 +169,7 @@ def worker_count(device: str = "cpu") -> int:
     Raises:
         UserError: the variable is not a whole number from 1 on.
     """
-    return count("WORKERS", 1 if device == "cuda" else joblib.cpu_count())
+    return count("WORKERS", joblib.cpu_count() if device == "cpu" else 1)
 
 
 def count(variable: str, default: int) -> int:

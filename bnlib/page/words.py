@@ -14,11 +14,6 @@ if TYPE_CHECKING:  # it brings scipy, and words are also said where nothing is c
 CONSTANT = "gave every test image the same class, or had a loss that is not finite"  # what a failed run did
 
 
-def plural(count: int, noun: str) -> str:
-    """`1 seed`, `3 seeds`."""
-    return f"{count:,} {noun}{'s' * (count != 1)}"
-
-
 def capital(text: str) -> str:
     """The text with a capital first."""
     return text[:1].upper() + text[1:]

@@ -120,6 +120,18 @@ def versions() -> dict[str, str]:
     return {"Python": platform.python_version()} | installed | {"torch": torch_version()}
 
 
+def project() -> str:
+    """What the installed package says of itself: version, authors, addresses.
+
+    Raises:
+        UserError: it is not installed, though it can be imported.
+    """
+    try:
+        return str(importlib.metadata.metadata("bnlib"))
+    except importlib.metadata.PackageNotFoundError:
+        raise UserError("bnlib is not installed in this environment: `pip install --no-deps --editable .` does that") from None
+
+
 def torch_version() -> str:
     """As `torch.__version__` has it: with the build, which can decide the last bits."""
     folder = Path(importlib.util.find_spec("torch").origin).parent
@@ -163,6 +175,11 @@ def _capability(flags: set[str]) -> str:
 
 
 def _accelerators() -> list[str]:
-    """The names of the GPUs, as NVIDIA's driver gives them."""
+    """The names of the GPUs, as NVIDIA's driver gives them; where it gives none, as torch does."""
     told = [path.read_text(encoding="utf-8") for path in sorted(Path("/proc/driver/nvidia/gpus").glob("*/information"))]
-    return [found.group(1) for text in told if (found := re.search(r"Model:\s*(.+)", text))]
+    names = [found.group(1) for text in told if (found := re.search(r"Model:\s*(.+)", text))]
+    if names or not has_gpu_driver():
+        return names
+    import torch
+
+    return [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]

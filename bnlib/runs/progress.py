@@ -13,6 +13,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from bnlib import plural
 from bnlib.system import files
 
 VARIABLE = "BNLIB_PROGRESS"  # names the log when somebody else shows it
@@ -36,14 +37,10 @@ class Tally:
         self.given += event.get("given", 0)
 
     def __str__(self) -> str:
-        told = [f"trained {_plural(self.epochs, 'epoch')} in {_plural(self.runs, 'run')}"] if self.runs else []
-        told += [f"took {_plural(self.kept, 'epoch')} from the store"] if self.kept else []
-        told += [f"took {_plural(self.given, 'run')} from the report's records"] if self.given else []
+        told = [f"trained {plural(self.epochs, 'epoch')} in {plural(self.runs, 'run')}"] if self.runs else []
+        told += [f"took {plural(self.kept, 'epoch')} from the store"] if self.kept else []
+        told += [f"took {plural(self.given, 'run')} from the report's records"] if self.given else []
         return f"Runs: {', '.join(told)}"
-
-
-def _plural(count: int, noun: str) -> str:
-    return f"{count:,} {noun}{'s' * (count != 1)}"
 
 
 def event(config, epoch: int, ended: bool = False) -> dict:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import platform
 from collections.abc import Iterable
 from pathlib import Path
@@ -13,7 +14,7 @@ from bnlib.experiment import records
 from bnlib.experiment.records import LOOKED, Records
 from bnlib.experiment.study import Study
 from bnlib.runs import environment
-from bnlib.system import files
+from bnlib.system import files, paths
 
 # Of a study's records.
 FILES = ("epochs.csv", "timing.csv", "runs.csv", "provenance.json", "networks.csv", "study.json")
@@ -34,7 +35,7 @@ def describe(study: Study, data) -> dict[str, str]:
         "training images": str(data.sizes[0]),
         "test images": str(data.sizes[1]),
         "SHA-256 of the data": data.checksum,
-        "seeds": ", ".join(map(str, range(study.seeds))),
+        "seeds": f"0 to {study.seeds - 1}" if study.seeds > 1 else "0",
         "epochs": str(study.epochs),
         "batch size": str(config.batch_size),
         "optimiser": "; ".join(OPTIMISERS.get(name, name) for name in optimizers),
@@ -59,13 +60,15 @@ def facts(described: dict[str, str], runs: pd.DataFrame) -> dict[str, str]:
     return described | {name: value for name, value in told.items() if value not in ("none", "") or name == "accelerator"}
 
 
-def stated(folder: Path) -> dict[str, str]:
-    """The facts of the study whose records are in a folder.
+def stated(*folders: Path) -> dict[str, str]:
+    """The facts of the studies whose records are in these folders.
 
     Raises:
         UserError: they cannot be read.
     """
-    return facts(load(folder), records.load(folder).runs)
+    asked = [Study.model_validate_json((folder / "study.json").read_bytes()) for folder in folders]
+    described = joined(zip(asked, map(load, folders), strict=True))
+    return facts(described, records.join(map(records.load, folders)).runs)
 
 
 def is_of(folder: Path, study: Study) -> bool:
@@ -77,10 +80,15 @@ def is_of(folder: Path, study: Study) -> bool:
 
 
 def joined(studies: Iterable[tuple[Study, dict[str, str]]]) -> dict[str, str]:
-    """What is described of a report's studies: the first one's, and how many seeds others had."""
-    (_, first), *rest = studies
-    others = {f"seeds, {study.title.lower()}": facts["seeds"] for study, facts in rest if facts["seeds"] != first["seeds"]}
-    return first | others
+    """What is described of several studies; where they differ, each of it with the studies that it is of."""
+    described, told = list(studies), {}
+    for name in described[0][1]:
+        titles: dict[str, list[str]] = {}
+        for study, its in described:
+            titles.setdefault(its[name], []).append((study.title or study.name).lower())
+        several = [f"{value} ({', '.join(its)})" for value, its in titles.items()]
+        told[name] = "; ".join(several) if len(several) > 1 else next(iter(titles))
+    return told
 
 
 def keep_time(made: Records, path: Path) -> None:
@@ -118,9 +126,9 @@ def networks(study: Study, folder: Path | None = None) -> pd.DataFrame:
     """The network of each arm, a row for each layer; `output` is for one image, `operations` are those of the whole network.
 
     Args:
-        folder: where records of the study may lie; its networks are then read there, which takes no torch.
+        folder: where `make report` has left records of the study; its networks are then read there, which takes no torch.
     """
-    if folder and is_of(folder, study):
+    if folder and paths.RECORDS in os.environ and is_of(folder, study):
         return pd.read_csv(folder / "networks.csv", keep_default_na=False)
     from bnlib.training import models
 

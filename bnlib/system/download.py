@@ -50,12 +50,10 @@ class Unreachable(UserError):
     """Files are absent and cannot be downloaded."""
 
 
-def choose(name: str, root: Path | None = None) -> str:
-    """The data set that `name` stands for, its files ready; `auto` becomes `mnist` or, out of reach, `digits`.
+def choose(name: str) -> str:
+    """The data set that `name`, one of `NAMES` or `auto`, stands for, its files ready.
 
-    Args:
-        name: one of `NAMES`, or `auto`.
-        root: the data folder; `paths.data()` by default. `digits` needs none.
+    `auto` becomes `mnist` or, out of reach, `digits`.
 
     Raises:
         UserError: the name is unknown, files are damaged and cannot be fetched, or those of a data set asked for by name
@@ -66,7 +64,7 @@ def choose(name: str, root: Path | None = None) -> str:
     if name == "digits":
         return name
     try:
-        ensure("mnist" if name == "auto" else name, root or paths.data())
+        ensure("mnist" if name == "auto" else name, paths.data())
     except Unreachable:  # damaged files are an error in any case: only absent ones make `auto` fall back
         if name == "auto":
             return "digits"
@@ -231,9 +229,9 @@ def read(name: str, root: Path, which: str) -> tuple[np.ndarray, np.ndarray]:
     return pixels, np.fromfile(folder / labels, dtype=np.uint8, offset=8)
 
 
-def checksums(name: str, root: Path | None = None) -> dict[str, str]:
+def checksums(name: str) -> dict[str, str]:
     """SHA-256 of each raw file that is there, read afresh; none for `digits`, which a version of scikit-learn determines."""
     if name == "digits":
         return {}
-    folder = (root or paths.data()) / FOLDERS[name]
+    folder = paths.data() / FOLDERS[name]
     return {file: files.sha256(folder / file) for part in PARTS.values() for file in part[:2] if (folder / file).exists()}

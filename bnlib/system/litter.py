@@ -16,6 +16,7 @@ from bnlib.system import paths
 
 TOOLS = (".pytest_cache", ".ruff_cache", ".mypy_cache", ".coverage", ".hypothesis")
 CODE = ("bnlib", "tests", "notebooks")
+CACHED = ("executed", "interactive"), ("runs", "reproduction", "matplotlib", "tmp")  # what is made again in a minute; the rest
 COMPARED = "nbval-check-output"  # tags a cell whose output is kept, for the tests
 
 
@@ -31,10 +32,11 @@ def remove(runs: bool) -> None:
         OSError: something cannot be removed.
     """
     store = paths.store()
-    gone = [paths.cache() / name for name in ("executed", "interactive")] + [paths.ROOT / name for name in TOOLS]
+    quick, slow = ([paths.cache() / name for name in names] for names in CACHED)
+    gone = quick + [paths.ROOT / name for name in TOOLS]
     for folder in CODE:
         gone += [path for name in ("__pycache__", ".ipynb_checkpoints") for path in (paths.ROOT / folder).rglob(name)]
-    for folder in filter(Path.is_dir, [*gone, *([store, paths.cache() / "reproduction"] if runs else [])]):
+    for folder in filter(Path.is_dir, gone + slow * runs):
         shutil.rmtree(folder.resolve())  # of a link, what it leads to
         if folder.is_symlink():
             folder.resolve().mkdir()
@@ -59,12 +61,19 @@ def strip(notebook: Path) -> None:
             cell["outputs"] = cell["outputs"] if compared else []
     stripped = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
     if stripped != text:
-        notebook.write_text(stripped, encoding="utf-8")
+        # Beside it, then in its place: an interruption or a full disk leaves the old one whole.
+        beside = notebook.with_name(f".{notebook.name}.new")
+        try:
+            beside.write_text(stripped, encoding="utf-8")
+            shutil.copymode(notebook, beside)
+            beside.replace(notebook)
+        finally:
+            beside.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
 def alone() -> Iterator[None]:
-    """Holds the lock of `make report` for a block.
+    """Holds the lock of commands for a block.
 
     Raises:
         BlockingIOError: somebody else has it.
@@ -93,7 +102,7 @@ def main() -> int:
         with alone():
             remove(runs="runs" in sys.argv[1:])
     except BlockingIOError:
-        print("error: `make report` is at work in this checkout; wait for it, or end it", file=sys.stderr)
+        print("error: another command is at work in this checkout; wait for it, or end it", file=sys.stderr)
     except OSError as error:
         print(f"error: {error.filename or lock()}: {error.strerror}", file=sys.stderr)
     else:

@@ -46,24 +46,29 @@ def records(study: str, dataset: str) -> Path:
     return _place(RECORDS, cache() / "interactive") / study / dataset
 
 
+def reports() -> Path:
+    """Folder of all reports (`REPORTS`; default `reports/` in the project)."""
+    return _place("REPORTS", ROOT / "reports")
+
+
 def results(dataset: str) -> Path:
     """Folder of the CSV files that report.ipynb reads (`BNLIB_RESULTS`; default those beside the rendered report)."""
     return _place("BNLIB_RESULTS", report(dataset) / "data")
 
 
 def report(dataset: str) -> Path:
-    """Folder of a data set's report and the CSV files beside it (`REPORTS`; default `reports/` in the project)."""
-    return _place("REPORTS", ROOT / "reports") / dataset
+    """Folder of a data set's report and the CSV files beside it."""
+    return reports() / dataset
 
 
 def reproduction(dataset: str) -> Path:
     """Folder of what `make reproduce` finds: beside the reports, and nothing of theirs."""
-    return _place("REPORTS", ROOT / "reports") / "reproduction" / dataset
+    return reports() / "reproduction" / dataset
 
 
 def benchmark() -> Path:
     """File of the benchmark that the reports' section on cost states, kept by ``make bench KEEP=1``."""
-    return _place("REPORTS", ROOT / "reports") / "benchmark.json"
+    return reports() / "benchmark.json"
 
 
 @contextlib.contextmanager

@@ -3,7 +3,6 @@
 import functools
 import hashlib
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -57,25 +56,24 @@ class Data:
         return digest.hexdigest()
 
 
-def load(name: str, root: Path | None = None, needed: bool = True) -> Data:
+def load(name: str, needed: bool = True) -> Data:
     """Loads a data set, after checking its files; what is missing or damaged is fetched where that is possible.
 
     Args:
-        name: one of `download.NAMES`, or `auto`: MNIST where it lies in `root` or can be downloaded, else `digits`.
-        root: the data folder; `paths.data()` by default. `digits` needs none.
+        name: one of `download.NAMES`, or `auto`: MNIST where it lies in `paths.data()` or can be downloaded, else `digits`.
         needed: False where runs that were made elsewhere may do: MNIST that cannot be had then comes without its images.
 
     Raises:
         UserError: the name is unknown, the files are damaged and cannot be fetched, or they are missing and needed.
     """
     try:
-        name = download.choose(name, root)
+        name = download.choose(name)
     except download.Unreachable:
         if needed or name not in FINGERPRINTS:
             raise
         nothing = Split(np.empty((0, 1, 28, 28), np.float32), np.empty(0, np.int64))
         return Data(name, nothing, nothing, _joined(download.SHA256[name]), here=False)
-    return _digits() if name == "digits" else _idx(name, root or paths.data())
+    return _digits() if name == "digits" else _idx(name)
 
 
 @functools.lru_cache(maxsize=1)
@@ -84,12 +82,12 @@ def load_once(name: str) -> Data:
     return load(name)
 
 
-def checksum(name: str, root: Path | None = None) -> str:
+def checksum(name: str) -> str:
     """SHA-256 over a data set's raw bytes, read afresh: for MNIST over its four files, for digits over its two arrays."""
     if name == "digits":
         pixels, labels = _digits_arrays()
         return hashlib.sha256(pixels.tobytes() + labels.tobytes()).hexdigest()
-    return _joined(download.checksums(name, root))
+    return _joined(download.checksums(name))
 
 
 def _joined(sums: dict[str, str]) -> str:
@@ -101,12 +99,12 @@ def normalise(pixels: np.ndarray) -> np.ndarray:
     return ((pixels - np.float32(MEAN)) / np.float32(STANDARD_DEVIATION))[:, None]
 
 
-def _idx(name: str, root: Path) -> Data:
+def _idx(name: str) -> Data:
     def split(which: str) -> Split:
-        pixels, labels = download.read(name, root, which)
+        pixels, labels = download.read(name, paths.data(), which)
         return Split(normalise(pixels.astype(np.float32) / np.float32(255)), labels.astype(np.int64))
 
-    return Data(name, split("train"), split("test"), checksum(name, root))
+    return Data(name, split("train"), split("test"), checksum(name))
 
 
 def _digits_arrays() -> tuple[np.ndarray, np.ndarray]:

@@ -7,7 +7,7 @@ from scipy import stats
 
 from bnlib import UserError
 from bnlib.analysis import contrasts, statistics
-from bnlib.analysis.results import CHANGE, FAILED, OWN, RANK, RANK_CHANGE, REACH, WITHIN, Results
+from bnlib.analysis.results import CHANGE, FAILED, OWN, RANK, RANK_CHANGE, REACH, Results
 from tests.conftest import make_epochs, make_steps, results_of
 
 LOSS, ACCURACY = "train_loss_last", "test_accuracy_last"
@@ -271,29 +271,16 @@ def test_rate_at_which_a_run_failed_is_no_best_one_unless_more_did_elsewhere(los
     assert found.one(ACCURACY, "batch", kind=OWN).n == 2
 
 
-def test_each_arm_is_held_against_itself_at_the_lowest_rate():
-    found = results(BEST)
-    rows = {row.arm: row for row in found.find(ACCURACY, kind=WITHIN)}
-    assert {arm: (row.learning_rate, row.against) for arm, row in rows.items()} == dict.fromkeys(
-        ("none", "batch"), (0.01, 0.001)
-    )
-    assert rows["none"].estimate == pytest.approx(0.5 - 0.92)
-    assert rows["batch"].estimate == pytest.approx(0.95 - 0.8)
-
-
 def test_failed_runs_of_a_contrast_are_those_of_the_rates_it_is_of():
     cells = BEST | {("none", 0.01): [GONE, GONE, (0.5, 0.5)], ("batch", 0.001): [GONE, (0.4, 0.8), (0.4, 0.9)]}
     found = results(cells)
     own = found.one(ACCURACY, "batch", kind=OWN)  # 0.01 with, 0.001 without
     assert (own.failed, own.failed_reference) == (0, 0)
-    within = {row.arm: (row.failed, row.failed_reference) for row in found.find(ACCURACY, kind=WITHIN)}
-    assert within == {"none": (2, 0), "batch": (0, 1)}
     reach = found.one("largest_rate_0.01", "batch", kind=REACH)  # over all rates
     assert (reach.failed, reach.failed_reference) == (1, 2)
 
 
-def test_one_rate_has_nothing_within(epochs):
-    assert results_of(epochs).find(ACCURACY, kind=WITHIN) == []
+def test_one_rate_has_no_change(epochs):
     assert results_of(epochs).find(ACCURACY, kind=CHANGE) == []
 
 
@@ -317,12 +304,35 @@ def test_reach_points_to_where_its_ratio_lies_beside_one():
     cells = {("none", 0.1): [good] * 8, ("none", 1.0): [gone] * 8, ("batch", 0.1): [good] * 8, ("batch", 1.0): [good] * 8}
     row = results(cells).one("largest_rate_survived", "batch", kind=REACH)
     assert (row.estimate, row.direction, row.sign) == (pytest.approx(10), 1, 1)
-    assert (row.low, np.isnan(row.high)) == (pytest.approx(10), True)  # at larger rates it might have been more
+    # At larger rates it might have been more; that each pair gives the same bounds nothing.
+    assert (row.difference.bounded, row.high, row.is_least) == (False, np.inf, True)
     turned = results({(("batch", "none")[norm == "batch"], rate): its for (norm, rate), its in cells.items()})
     back = turned.one("largest_rate_survived", "batch", kind=REACH)
-    assert (back.sign, np.isnan(back.low), back.high) == (-1, True, pytest.approx(0.1))
-    level = results({cell: [good] * 8 for cell in cells}).one("largest_rate_survived", "batch", kind=REACH)
-    assert (level.estimate, level.direction, level.tied) == (1, 0, 8)
+    assert (back.sign, back.low, back.is_least) == (-1, 0, False)
+
+
+def test_reach_of_pairs_that_all_go_to_the_end_is_unknown():
+    # Larger rates could have shown either arm to go farther.
+    good, gone = (0.1, 0.9), GONE
+    both = {(arm, rate): [good] * 8 for arm in ("none", "batch") for rate in (0.1, 1.0)}
+    level = results(both).one("largest_rate_survived", "batch", kind=REACH)
+    assert (level.direction, level.sign, level.tied, level.low, level.high) == (0, 0, 8, 0, np.inf)
+    assert np.isnan(level.estimate)
+    assert not level.is_least
+    # One pair of eight that goes there leaves the ratio of the others, and no end of it.
+    one = both | {("none", 1.0): [good] + [gone] * 7}
+    row = results(one).one("largest_rate_survived", "batch", kind=REACH)
+    assert (row.estimate, row.low, row.high) == (pytest.approx(10 ** (7 / 8)), 0, np.inf)
+
+
+@pytest.mark.parametrize("seeds", [3, 8])
+def test_reach_that_ends_with_the_rates_is_a_least_one_however_few_the_pairs_are(seeds):
+    good, gone = (0.1, 0.9), GONE
+    cells = {("none", 0.1): [good] * seeds, ("none", 0.3): [gone, *[good] * (seeds - 1)], ("none", 1.0): [gone] * seeds}
+    cells |= {("batch", rate): [good] * seeds for rate in (0.1, 0.3, 1.0)}
+    row = results(cells).one("largest_rate_survived", "batch", kind=REACH)
+    assert (row.is_least, row.high, row.difference.bounded) == (True, np.inf, False)
+    assert (row.low == row.low) == (seeds == 8)
 
 
 @pytest.mark.parametrize(("better", "p"), [(5, 2 / 32), (6, 2 / 64)])
@@ -408,7 +418,6 @@ def test_every_arm_but_the_reference_is_contrasted():
         (OWN, ACCURACY, 3),
         (RANK, LOSS, 6),
         (RANK_CHANGE, LOSS, 3),
-        (WITHIN, ACCURACY, 4),
         (REACH, "largest_rate_0.01", 3),
         (FAILED, "failed", 6),
     ):

@@ -198,6 +198,7 @@ def test_exact_interval_is_between_means_of_subsets():
     interval = exact_interval([1, 2, 3, 4, 5, 6, 7])
     assert (interval.low, interval.high) == (2, 6)
     assert not exact_interval([1, 2, 3, 4, 5]).bounded
+    assert not exact_interval([0.3] * 8).bounded  # equal ones bound nothing, however many
 
 
 @given(st.lists(st.integers(-50, 50), min_size=6, max_size=9))

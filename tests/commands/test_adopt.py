@@ -106,6 +106,21 @@ def test_where_one_bit_is_another_nothing_is_adopted(old, folder, capsys):
     assert {run.made_by["code"] for run in taken(folder)} == {run.made_by["code"] for run in old}
 
 
+def test_runs_of_each_machine_are_adopted_by_themselves(old, folder, data, trained, capsys):  # noqa: F811
+    there = [changed(run)._replace(made_by=run.made_by | {"processor": "another"}) for run in old if run.config.seed]
+    report([run for run in old if not run.config.seed] + there)
+    trained()
+    assert adopt.main() == 1
+    said = capsys.readouterr().out
+    # Of the other machine's two runs the first comes out otherwise, and no more of them are done.
+    assert "Doing 2 of 2 runs of" in said
+    assert "Not adopted: 1 of 2 runs came out otherwise. They were made on another machine (processor differ)" in said
+    assert "All bits agree: 4 runs and the weights of 4 are of this code now." in said
+    assert len(trained()) == 4 + 1
+    code = old[0].made_by["code"]
+    assert {run.config.seed: run.made_by["code"] == code for run in taken(folder)} == {0: False, 1: True}
+
+
 def test_where_the_runs_are_of_another_machine_that_is_said(old, folder, capsys):
     report([changed(run) for run in old], processor="another")
     assert adopt.main() == 1

@@ -2,6 +2,7 @@ import pandas as pd
 import pytest
 import torch
 
+from bnlib import UserError
 from bnlib.analysis import benchmark
 from bnlib.analysis.benchmark import Benchmark, summary
 from bnlib.commands import bench
@@ -73,6 +74,15 @@ def test_without_mnist_random_images_of_its_shape_are_timed_and_that_is_said(mon
         pd.testing.assert_frame_equal(kept.rates, RATES)
         assert kept.norms == ["none", "batch@1"]
         assert kept.facts["images"] == "random, of MNIST's shape"
+
+
+def test_damaged_images_are_not_timed(monkeypatch, capsys):
+    def damaged(name, root):
+        raise UserError("t10k-labels-idx1-ubyte is damaged")
+
+    monkeypatch.setattr(bench.download, "ensure", damaged)
+    assert bench.main() == 1
+    assert capsys.readouterr().err == "error: t10k-labels-idx1-ubyte is damaged\n"
 
 
 def test_without_keep_nothing_is_kept(monkeypatch, places):

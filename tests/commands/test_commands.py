@@ -2,9 +2,11 @@ import subprocess
 import sys
 
 import pytest
+from filelock import FileLock
 
 from bnlib import UserError, commands
-from bnlib.system import paths
+from bnlib.commands import adopt, bench, reproduce, verify
+from bnlib.system import litter, paths
 from tests.conftest import outside
 
 
@@ -85,3 +87,14 @@ def test_keep_is_off_unless_it_is_set(value, keeps, monkeypatch):
     if value is not None:
         monkeypatch.setenv("KEEP", value)
     assert commands.keeps() is keeps
+
+
+def test_commands_work_one_at_a_time(capsys):
+    done = []
+    assert commands.run(lambda: commands.alone(lambda: not done.append(1)), "") == 0
+    paths.cache().mkdir(exist_ok=True)
+    with FileLock(litter.lock()):
+        for command in (adopt, bench, reproduce, verify):
+            assert command.main() == 1
+            assert capsys.readouterr().err == "error: another command is at work in this checkout; wait for it, or end it\n"
+    assert done == [1]

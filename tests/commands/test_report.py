@@ -488,6 +488,15 @@ def test_kept_benchmark_is_noticed_before_anything_is_called_up_to_date():
     assert command.told() != before
 
 
+def test_kept_time_and_what_the_package_says_of_itself_are_noticed_likewise(monkeypatch):
+    before = command.told()
+    files.write(paths.report("digits") / "took.json", "{}")
+    timed = command.told()
+    assert timed != before
+    monkeypatch.setattr(command.environment, "project", lambda: "another address")
+    assert command.told() != timed
+
+
 def test_every_file_of_the_package_counts_whatever_others_are_called():
     code = Report(settings.read(ASKED), "digits").common["code"]
     modules = {path.relative_to(steps.PACKAGE).as_posix() for path in steps.PACKAGE.rglob("*.py")}

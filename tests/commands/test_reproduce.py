@@ -4,9 +4,11 @@ import pytest
 
 from bnlib.commands import reproduce
 from bnlib.commands.reproduce import compared_claims, compared_contrasts, compared_runs, page, summary
+from bnlib.experiment import studies
 from bnlib.experiment.config import RunConfig
 from bnlib.experiment.records import Epoch, Run
-from bnlib.system import files
+from bnlib.runs import cluster
+from bnlib.system import files, paths
 from tests.conftest import contents, make_epochs, results_of
 
 
@@ -100,6 +102,21 @@ def test_all_runs_are_done_anew_beside_the_report_which_stays_as_it_is(report, c
     assert f"{runs} of {runs} have the bits" in said
     assert f"{runs} of {runs} came out the same" in text
     assert contents(report) == before
+
+
+def test_runs_come_neither_from_a_store_nor_from_a_cluster(monkeypatch):
+    seen = []
+    monkeypatch.setenv("SCHEDULER", "tcp://somewhere:1")
+    chain = studies.replay(seeds=1, epochs=1, dataset="digits")
+
+    def run_all(configs, data, anew):
+        seen.append((paths.cache(), cluster.address(), anew))
+        return configs
+
+    monkeypatch.setattr(reproduce.datasets, "load", lambda name: name)
+    monkeypatch.setattr(reproduce, "run_all", run_all)
+    assert reproduce._anew([chain], "digits") == {"replay": chain.configs}
+    assert seen == [(paths.cache() / "reproduction", None, True)]
 
 
 def files_of_runs(folder) -> list[str]:

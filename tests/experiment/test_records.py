@@ -8,6 +8,7 @@ from bnlib import UserError
 from bnlib.experiment import records
 from bnlib.experiment.config import FACTORS, LEVELS, RunConfig
 from bnlib.experiment.records import Epoch, Look, Run
+from tests.experiment.test_study import ask
 
 MADE_BY = {"data": "d" * 64, "code": "c" * 64, "torch": "2", "accelerator": "none"}
 
@@ -154,6 +155,17 @@ def test_of_the_runs_of_one_question_the_one_serves_that_has_what_is_asked():
         assert records.serving(once.model_copy(update={"probed": True}), its) == looked
     assert records.serving(once, [looked]) == looked
     assert records.serving(once, []) is None
+
+
+def test_pairs_of_two_kinds_of_processors_are_counted():
+    kinds = ({"processor": name, "instruction set": "AVX2"} for name in ("a", "b"))
+    here, there = (MADE_BY | kind for kind in kinds)
+    asked = ask(factors={"norm": ("none", "batch", "group"), "learning_rate": (0.001,)})
+    made = [run("none", made_by=here), run("batch", made_by=here), run("group", made_by=there)]
+    made += [run("none", 1, made_by=there), run("batch", 1, made_by=here)]  # and no run with group norm
+    assert records.mixed([asked], collect(*made)) == (2, 3)
+    assert records.mixed([asked, asked], collect(*made)) == (4, 6)  # studies may share runs, and no pairs
+    assert records.mixed([], collect(*made)) == (0, 0)
 
 
 def test_absent_records_say_what_to_run(tmp_path):

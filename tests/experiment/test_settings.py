@@ -81,5 +81,6 @@ def test_wrong_workers_is_one_line(text, monkeypatch):
 def test_workers_default_to_the_cores(monkeypatch):
     assert worker_count() >= 1
     assert worker_count("cuda") == 1  # many runs train at once in it
+    assert worker_count("mps") == 1
     monkeypatch.setenv("WORKERS", "7")
     assert worker_count() == worker_count("cuda") == 7

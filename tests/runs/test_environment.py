@@ -1,4 +1,5 @@
 import hashlib
+import importlib.metadata
 import subprocess
 import sys
 
@@ -109,6 +110,27 @@ def test_accelerator_is_named_where_one_is_used(monkeypatch):
     monkeypatch.setattr(environment, "_accelerators", lambda: ["NVIDIA H100"])
     assert environment.machine("cpu")["accelerator"] == "none"
     assert environment.machine("cuda")["accelerator"] == environment.machine("auto")["accelerator"] == "NVIDIA H100"
+
+
+def test_accelerator_that_the_system_does_not_name_is_named_by_torch(has, monkeypatch, tmp_path):
+    has("cuda")
+    monkeypatch.setattr(environment, "has_gpu_driver", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "get_device_name", "card {}".format)
+    assert environment.machine("cuda")["accelerator"] == "card 0, card 1"
+    monkeypatch.setattr(environment, "has_gpu_driver", lambda: False)
+    assert environment.machine("cuda")["accelerator"] == "none"
+
+
+def test_project_says_what_it_is_and_else_what_to_do(monkeypatch):
+    assert "Name: bnlib" in environment.project()
+
+    def absent(name: str):
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(importlib.metadata, "metadata", absent)
+    with pytest.raises(UserError, match="bnlib is not installed in this environment: `pip install "):
+        environment.project()
 
 
 def test_threads_are_those_of_a_run():

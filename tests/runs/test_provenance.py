@@ -91,17 +91,17 @@ def test_facts_say_between_which_days_runs_were_made():
 
 
 def test_facts_of_a_report_name_the_seeds_of_its_studies():
-    described = [{"seeds": seeds, "epochs": "3"} for seeds in ("0, 1", "0, 1", "0")]
+    described = [{"seeds": seeds, "epochs": "3"} for seeds in ("0 to 1", "0 to 1", "0")]
     shape = {"epochs": 3, "dataset": "digits"}
     asked = [ask(), studies.rate_range((0.1,), arms=ARMS, seeds=2, **shape), studies.replay(seeds=1, **shape)]
     facts = provenance.joined(zip(asked, described, strict=True))
-    assert facts == {"seeds": "0, 1", "epochs": "3", "seeds, replay": "0"}
+    assert facts == {"seeds": "0 to 1 (learning rate 0.001, range of rates); 0 (replay)", "epochs": "3"}
 
 
 def test_study_is_described_by_what_it_asks_and_runs_on(tiny_data):
     facts = provenance.describe(ask(batch_size=50, precision="bf16"), tiny_data)
     assert (facts["data set"], facts["training images"], facts["test images"]) == ("digits", "250", "130")
-    assert (facts["seeds"], facts["epochs"], facts["batch size"], facts["precision"]) == ("0, 1", "3", "50", "bf16")
+    assert (facts["seeds"], facts["epochs"], facts["batch size"], facts["precision"]) == ("0 to 1", "3", "50", "bf16")
     assert facts["SHA-256 of the data"] == tiny_data.checksum
     assert facts["optimiser"].startswith("Adam, β₁ = 0.9")
     assert (facts["torch"], facts["Python"]) == (torch.__version__, platform.python_version())
@@ -152,9 +152,13 @@ def test_networks_are_read_where_the_study_s_records_lie_and_else_made(tiny_data
     provenance.save(ask(), tiny_data, tmp_path)
     made = provenance.networks(ask())
     with monkeypatch.context() as patch:
+        patch.setenv("BNLIB_RECORDS", str(tmp_path))
         patch.setattr(models, "layer_table", lambda config: pytest.fail("a network was built"))
         pd.testing.assert_frame_equal(provenance.networks(ask(), tmp_path), made)
     (tmp_path / "networks.csv").write_text("arm\n")
+    # By hand the network may have been edited since.
+    pd.testing.assert_frame_equal(provenance.networks(ask(), tmp_path), made)
+    monkeypatch.setenv("BNLIB_RECORDS", str(tmp_path))
     pd.testing.assert_frame_equal(provenance.networks(ask(batch_size=50), tmp_path), provenance.networks(ask(batch_size=50)))
 
 

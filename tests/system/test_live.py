@@ -132,3 +132,15 @@ def test_another_process_finds_the_same(tmp_path):
             check=True,
         )
         assert done.stdout.strip() == fingerprint(mine)
+
+
+@pytest.mark.parametrize("used", ["optimizers.adam", "models.ConvNet"])
+def test_what_it_uses_of_the_package_counts_by_its_source(used, monkeypatch):
+    from bnlib.system.code import live
+    from bnlib.training import models, optimizers
+
+    made = run(f"def f(*a):\n    return {used}(*a)\n", scope={"optimizers": optimizers, "models": models})
+    before = fingerprint(made)
+    assert fingerprint(made) == before
+    monkeypatch.setattr(live, "parts", lambda value: {"edited": "yes"})
+    assert fingerprint(made) != before

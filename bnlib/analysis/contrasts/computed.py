@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from bnlib.analysis import statistics, thresholds
-from bnlib.analysis.results import CELL, CHANGE, FAILED, MARGIN, OWN, RANK, RANK_CHANGE, REACH, WITHIN, Contrast, Results
+from bnlib.analysis.results import CELL, CHANGE, FAILED, MARGIN, OWN, RANK, RANK_CHANGE, REACH, Contrast, Results
 from bnlib.experiment.outcomes import OUTCOMES, per_run, with_ended
 from bnlib.experiment.study import Study
 
@@ -48,7 +48,7 @@ def contrasted(study: Study, runs: pd.DataFrame, chosen: tuple[int, ...] = ()) -
     results = Results(study, runs, pd.DataFrame(columns=COLUMNS), chosen)
     rows = [row for name in study.outcomes for row in _of_outcome(results, name)]
     rows += _failures(results)
-    for needed, found in (((LOSS, ACCURACY), _own), ((ACCURACY,), _within), ((ACCURACY,), _reach)):
+    for needed, found in (((LOSS, ACCURACY), _own), ((ACCURACY,), _reach)):
         if set(needed) <= set(study.outcomes) and results.rates:
             rows += found(results)
     table = pd.DataFrame(rows, columns=COLUMNS)
@@ -117,13 +117,13 @@ def _row(results: Results, at: At, first: pd.Series, second: pd.Series, pairs: n
     outcome, reference = OUTCOMES.get(at.outcome), results.study.arms[0].name
     gains = pairs if outcome is None or outcome.higher_is_better else -pairs
     row = {"study": results.study.name, "reference": reference, "exact": False, "pairs": len(pairs)} | at._asdict()
-    row |= {"better": int((gains > 0).sum()), "tied": int((gains == 0).sum())}
+    row |= {"better": int((gains > statistics.ROUNDING).sum()), "tied": int((np.abs(gains) <= statistics.ROUNDING).sum())}
     is_logarithm = at.kind == REACH or (outcome and outcome.is_ratio and at.kind in (CELL, RANK))
     for values, prefix in ((second, ""), (first, "reference_")):
         its = statistics.spread(np.exp(values) if is_logarithm else values)
         row |= {f"{prefix}median": its.median, f"{prefix}least": its.least, f"{prefix}most": its.most}
-    arm, rate = (at.arm if at.kind == WITHIN else reference), (at.against if at.kind in (OWN, WITHIN) else at.learning_rate)
-    return row | {"failed": _failed(results, at.arm, at.learning_rate), "failed_reference": _failed(results, arm, rate)}
+    rate = at.against if at.kind == OWN else at.learning_rate
+    return row | {"failed": _failed(results, at.arm, at.learning_rate), "failed_reference": _failed(results, reference, rate)}
 
 
 def _failed(results: Results, arm: str, rate: float) -> int:
@@ -160,13 +160,6 @@ def _own(results: Results) -> Iterable[Row]:
         yield _mean(results, at, values[reference], values[arm], len(results.others))
 
 
-def _within(results: Results) -> Iterable[Row]:
-    low, *_, high = [results.rates[0], results.rates[-1]]
-    for arm in results.study.arms if low < high else ():
-        first, second = (results.learned(ACCURACY, rate)[arm.name] for rate in (low, high))
-        yield _mean(results, At(WITHIN, ACCURACY, arm.name, high, low), first, second, len(results.study.arms))
-
-
 def _reach(results: Results) -> Iterable[Row]:
     """Ratios of largest rates. On a grid they are far from normal, so that the test is exact, however few the pairs are.
 
@@ -182,10 +175,12 @@ def _reach(results: Results) -> Iterable[Row]:
             pair = rates[results.study.arms[0].name], rates[arm.name]
             row = _mean(results, At(REACH, name, arm.name), *pair, family=0)
             row |= {end: np.exp(row[end]) for end in ("estimate", "low", "high")}
-            yield row | _unbounded(*pair, *scale * np.log([results.rates[0], results.rates[-1]]))
+            yield row | _unknown(*pair, *scale * np.log([results.rates[0], results.rates[-1]]))
 
 
-def _unbounded(first: pd.Series, second: pd.Series, least: float, most: float) -> Row:
-    """The ends of a ratio that are not known, as a largest rate of a pair is the last of those that were tried."""
+def _unknown(first: pd.Series, second: pd.Series, least: float, most: float) -> Row:
+    """What of a ratio is not known, as a largest rate of a pair is the last that was tried: its ends, or all of it."""
     at_end = (np.maximum(first, second) == most) | (np.minimum(first, second) == least)
-    return {end: np.nan for end, its in (("low", second < first), ("high", second > first)) if (at_end & its).any()}
+    known: Row = {} if (~(at_end & (first == second)) & first.notna() & second.notna()).any() else {"estimate": np.nan}
+    ends = ("low", 0.0, second <= first), ("high", np.inf, second >= first)
+    return known | {end: unknown for end, unknown, its in ends if (at_end & its).any()}

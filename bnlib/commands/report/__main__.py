@@ -6,11 +6,9 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from filelock import Timeout
-
-from bnlib import UserError, commands
+from bnlib import commands
 from bnlib.runs import environment
-from bnlib.system import files, litter, paths, stamps
+from bnlib.system import files, paths, stamps
 
 if TYPE_CHECKING:
     from bnlib.commands.report.steps import Report
@@ -26,12 +24,13 @@ def told() -> dict:
     """All that a report hangs on, as far as can be told at once; of data their files' sizes and times."""
     folders = [paths.PACKAGE, paths.NOTEBOOKS]
     sources = [path for folder in folders for path in files.visible(folder, "*") if "__pycache__" not in path.parts]
-    kept = [path for path in (paths.benchmark(),) if path.is_file()]
+    kept = [path for path in (paths.benchmark(), *paths.reports().glob("*/took.json")) if path.is_file()]
     data = [path for path in sorted(paths.data().rglob("*")) if path.is_file()]
     return {
         "variables": {name: os.environ.get(name) for name in VARIABLES},
         "sources": stamps.sources({*sources, *paths.LOCKS}, paths.PACKAGE.parent),
-        "kept": stamps.sources(kept, paths.benchmark().parent),
+        "kept": stamps.sources(kept, paths.reports()),
+        "project": environment.project(),
         "machine": environment.machine("auto"),
         "versions": environment.versions(),
         "data": [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in data],
@@ -43,8 +42,8 @@ def last() -> Path:
     return paths.cache() / "report.json"
 
 
-def make() -> None:
-    """Makes the report and says where it is.
+def make() -> bool:
+    """Makes the report, says where it is, and returns True.
 
     Raises:
         UserError: something the person can mend.
@@ -52,7 +51,7 @@ def make() -> None:
     began, hangs_on = time.monotonic(), told()
     if not commands.keeps() and (made := stamps.outputs(last(), hangs_on)):
         print(f"{files.shown(made[0])} is up to date: nothing to do")
-        return
+        return True
     from bnlib.commands.report import request, steps
 
     settings, *where = request.asked()
@@ -65,6 +64,7 @@ def make() -> None:
         stamps.write(last(), hangs_on, pages)
     seconds = time.monotonic() - began
     print(f"{files.shown(pages[0])} {f'was made in {seconds:.0f} s' if anew else 'is up to date: nothing to do'}")
+    return True
 
 
 def _made(report: "Report") -> tuple["Report", list[Path], bool]:
@@ -76,16 +76,7 @@ def _made(report: "Report") -> tuple["Report", list[Path], bool]:
 def main() -> int:
     """Makes the report, one at a time; returns the exit status."""
 
-    def task() -> bool:
-        files.check(paths.cache())
-        try:
-            with files.lock(litter.lock(), timeout=0):
-                make()
-        except Timeout:
-            raise UserError("another `make report` is at work in this checkout; wait for it, or end it") from None
-        return True
-
-    return commands.run(task, "interrupted; `make report` goes on from the finished epochs")
+    return commands.run(lambda: commands.alone(make), "interrupted; `make report` goes on from the finished epochs")
 
 
 if __name__ == "__main__":

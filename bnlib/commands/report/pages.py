@@ -54,7 +54,8 @@ def render(
     except ValueError as error:
         raise UserError(str(error)) from error
     files.write_all(contents)
-    old = {*report.glob("learning-rate-*.html"), *(report / f"{name}.html" for name in LATER), *report.glob("figures/*.svg")}
+    later = (report / f"{name.replace('_', '-')}.html" for name in LATER)
+    old = {*report.glob("learning-rate-*.html"), *later, *report.glob("figures/*.svg")}
     for path in (old | {report / "data/steps.csv"}) - set(contents):
         path.unlink(missing_ok=True)  # of a rate or a study that this report no longer has
     return list(contents)

@@ -2,10 +2,9 @@
 
 from pathlib import Path
 
-from bnlib import UserError
+from bnlib import UserError, plural
 from bnlib.experiment import studies
 from bnlib.experiment.settings import Settings, read, worker_count
-from bnlib.page.words import plural
 from bnlib.runs import cluster
 from bnlib.system import download, paths
 

@@ -9,11 +9,12 @@ from pathlib import Path
 import pandas as pd
 
 # No torch here nor in what these import: it takes seconds, and most often there is nothing to train.
+from bnlib import plural
 from bnlib.commands.notebook import Job, cells, default_parameters, execute_all
 from bnlib.experiment import records, studies
 from bnlib.experiment.settings import Settings, worker_count
 from bnlib.experiment.study import Study
-from bnlib.page.words import listing, plural
+from bnlib.page.words import listing
 from bnlib.runs import environment, pool, progress, provenance
 from bnlib.system import download, files, paths, stamps
 from bnlib.system.code import named

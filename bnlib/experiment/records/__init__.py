@@ -1,7 +1,7 @@
 """The records of runs: what came back, as runs and as tidy tables."""
 
-from bnlib.experiment.records.run import MEASURED, Epoch, Look, Run, grouped, serving
-from bnlib.experiment.records.tables import COLUMNS, LOOKED, Records, collect, join, load, save
+from bnlib.experiment.records.run import MEASURED, Epoch, Look, Run, differences, grouped, in_words, serving
+from bnlib.experiment.records.tables import COLUMNS, LOOKED, Records, collect, join, load, mixed, save
 from bnlib.experiment.records.taken import taken
 
 __all__ = [
@@ -13,9 +13,12 @@ __all__ = [
     "Records",
     "Run",
     "collect",
+    "differences",
     "grouped",
+    "in_words",
     "join",
     "load",
+    "mixed",
     "save",
     "serving",
     "taken",

@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bnlib.experiment.config import RunConfig, full_name
+from bnlib import plural
+from bnlib.experiment.config import RunConfig, full_name, rate_name
 from bnlib.system.stamps import fingerprint
 
 MEASURED = ["train_loss", "train_accuracy", "test_loss", "test_accuracy", "classes", "fitted_loss"]
@@ -120,3 +121,29 @@ def serving(config: RunConfig, runs: Iterable[Run]) -> Run | None:
         return not run.is_finished(epochs), config.probed and not run.is_seen(epochs), bool(run.looks) and not config.probed
 
     return min(runs, key=lacks, default=None)
+
+
+def in_words(config: RunConfig) -> str:
+    """A run in words."""
+    later, looked = " and on" if config.later_rates else "", ", looked into" if config.probed else ""
+    return f"{config.arm}, learning rate {rate_name(config.learning_rate)}{later}, seed {config.seed}{looked}"
+
+
+def differences(kept: Run, anew: Run) -> list[str]:
+    """What one run measured otherwise than the other, epoch by epoch; what the first has no number of is not compared."""
+    if len(kept.epochs) != len(anew.epochs):
+        return [f"{plural(len(anew.epochs), 'epoch')}, not {len(kept.epochs)}"]
+    pairs = zip(kept.epochs, anew.epochs, strict=True)
+    seen = {look.epoch for look in kept.looks}
+    again = [look for look in anew.looks if look.epoch in seen]
+    if len(again) != len(kept.looks):
+        return [f"{plural(len(again), 'number')} that probes saw, not {len(kept.looks)}"]
+    other = [(a, b) for a, b in zip(kept.looks, again, strict=True) if str(a) != str(b)]
+    looks = [f"{a.probe} {a.layer} {a.measure} at step {a.step}: {b.value!r}, not {a.value!r}" for a, b in other]
+    return looks + [
+        f"{name.replace('_', ' ')} of epoch {a.epoch}: {getattr(b, name)!r}, not {getattr(a, name)!r}"
+        for a, b in pairs
+        for name in MEASURED
+        if repr(float(getattr(a, name))) != repr(float(getattr(b, name)))
+        and (a.diverged or getattr(a, name) == getattr(a, name))
+    ]

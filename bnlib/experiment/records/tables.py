@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -13,6 +13,9 @@ from bnlib.experiment.config import FACTORS, LEVELS, RunConfig, place
 from bnlib.experiment.records.run import MEASURED, Run, digest, digest_of_looks, measured
 from bnlib.system import files
 
+if TYPE_CHECKING:
+    from bnlib.experiment.study import Study
+
 RUN = ["study", "dataset", *FACTORS, "seed"]
 COLUMNS = {
     "epochs": ["run", *RUN, "epoch", *MEASURED],
@@ -20,6 +23,7 @@ COLUMNS = {
     "runs": ["run", "epochs", "digest", "configuration", "data", "code"],  # and the machine that made each
     "steps": ["run", *RUN, "step", "epoch", "probe", "layer", "measure", "value"],  # of runs that were probed
 }
+PROCESSOR = ("processor", "instruction set", "accelerator")  # in `runs`, of the machine
 TOLD = ("adopted", "date")  # in `runs`, of what did not make a run
 LOOKED = ("probes", "looks")  # in `runs` of a run that was probed: the code that looked, and a digest of what it saw
 DEFAULTS = {factor: RunConfig.model_fields[factor].default for factor in FACTORS}
@@ -98,6 +102,21 @@ def _sorted(records: Records) -> Records:
     runs = runs[~runs.index.duplicated()]
     first = epochs.run.drop_duplicates()
     return Records(epochs, timing, runs.loc[first[first.isin(runs.index)]].reset_index(), steps)
+
+
+def mixed(studies: Iterable["Study"], records: Records) -> tuple[int, int]:
+    """In how many pairs of some studies the two runs were made on different kinds of processors, and how many pairs there are.
+
+    Each arm makes a pair with the reference at each learning rate and seed.
+    """
+    kinds, some, pairs = records.runs.set_index("run")[list(PROCESSOR)].agg(" ".join, axis=1), 0, 0
+    for study in studies:
+        firsts = study.of(records.epochs).drop_duplicates(["arm", "learning_rate", "seed"])
+        table = firsts.assign(kind=firsts.run.map(kinds)).pivot(index=["learning_rate", "seed"], columns="arm", values="kind")
+        reference = table.pop(study.arms[0].name)
+        both = table.notna().mul(reference.notna(), axis=0)
+        some, pairs = some + int((table.ne(reference, axis=0) & both).to_numpy().sum()), pairs + int(both.to_numpy().sum())
+    return some, pairs
 
 
 def save(records: Records, folder: Path) -> None:

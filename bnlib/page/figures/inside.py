@@ -5,6 +5,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator, PercentFormatter
 
+from bnlib import plural
 from bnlib.analysis.results import Results
 from bnlib.experiment.config import rate_name
 from bnlib.experiment.outcomes import OUTCOMES
@@ -12,7 +13,6 @@ from bnlib.experiment.study import Study
 from bnlib.page.figures.picture import describe
 from bnlib.page.figures.rates import steps_of_log
 from bnlib.page.style import INK, isolated, label_lines, looks
-from bnlib.page.words import plural
 
 STEPS = (1, 10, 100, 1000, 10_000)
 

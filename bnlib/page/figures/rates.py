@@ -8,13 +8,14 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator, PercentFormatter
 
+from bnlib import plural
 from bnlib.analysis import thresholds
 from bnlib.analysis.results import Results
 from bnlib.experiment.config import TESTED, rate_name
 from bnlib.experiment.outcomes import OUTCOMES
 from bnlib.page.figures.picture import describe
 from bnlib.page.style import INK, Look, isolated, label_lines, legend, looks, side_by_side
-from bnlib.page.words import plural, short
+from bnlib.page.words import short
 
 ROW = 13  # points: the height of a row of counts above axes
 

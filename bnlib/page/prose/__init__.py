@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from bnlib import plural
 from bnlib.analysis.results import MARGIN
 from bnlib.analysis.thresholds import USABLE
 from bnlib.experiment.config import DATASETS, FITTED, rate_name
@@ -24,13 +25,13 @@ if TYPE_CHECKING:
 __all__ = ["command", "filled", "load_ipython_extension", "said"]
 
 FILTERS = {
-    **{"rate": rate_name, "listing": words.listing, "percent": "{:.0%}".format, "slug": words.slug, "capital": words.capital},
+    **{"rate": rate_name, "percent": "{:.0%}".format, "slug": words.slug, "capital": words.capital},
     **{"amount": words.amount, "estimate": words.estimate, "ends": words.ends},
     "decimals": lambda value, digits: f"{value:.{digits}f}".replace("-", "−"),
 }
 SAYS = PHRASES | {
     "command": command,
-    **{"plural": words.plural, "constant": words.CONSTANT, "DATASETS": DATASETS, "titles": OUTCOMES},
+    **{"plural": plural, "constant": words.CONSTANT, "DATASETS": DATASETS, "titles": OUTCOMES},
     **{
         "USABLE": USABLE,
         "MARGIN": MARGIN,

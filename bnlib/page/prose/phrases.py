@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 
+from bnlib import plural
 from bnlib.analysis.results import CELL, Results
 from bnlib.analysis.statistics import ALPHA, Interval
 from bnlib.experiment.config import rate_name
 from bnlib.experiment.study import Arm, Study
-from bnlib.page.words import listing, plural
+from bnlib.page.words import listing
 
 NO_OTHER, FEW, NO_PAIR = "not seen to differ", "too few pairs to tell", "not to be compared"
 
@@ -56,11 +57,11 @@ def where(
     if is_pair(results.study):
         (arm,) = results.others
         label = f" {arm.label}" if named else ""
-        return of_arm(results, outcome, arm.name, f"{lower}{label}", f"{higher}{label}", neither, kind)
-    return by_text({arm.label: of_arm(results, outcome, arm.name, lower, higher, neither, kind) for arm in results.others})
+        return _of_arm(results, outcome, arm.name, f"{lower}{label}", f"{higher}{label}", neither, kind)
+    return by_text({arm.label: _of_arm(results, outcome, arm.name, lower, higher, neither, kind) for arm in results.others})
 
 
-def of_arm(results: Results, outcome: str, arm: str, lower: str, higher: str, neither: str = NO_OTHER, kind: str = CELL) -> str:
+def _of_arm(results: Results, outcome: str, arm: str, lower: str, higher: str, neither: str, kind: str) -> str:
     """Where one arm's outcome is `lower` than the reference's, `higher`, `neither`, or left open as few pairs learned."""
     rates: dict[int | str, list[float]] = {-1: [], 1: [], 0: [], FEW: [], NO_PAIR: []}
     for c in results.find(outcome, arm, kind=kind):
@@ -106,11 +107,6 @@ def count(share: Interval, noun: str = "") -> str:
     return f"{round(share.estimate * share.n) if share.n else 0} of {plural(share.n, noun) if noun else share.n}"
 
 
-def of_pairs(some: int, pairs: int) -> str:
-    """`7 of 8 pairs`, or `all 8 pairs`, in one line."""
-    return (f"all {pairs} pairs" if some == pairs else f"{some} of {pairs} pairs").replace(" ", "\N{NO-BREAK SPACE}")
-
-
 def failures(results: Results, rate: float | None = None, arms: Sequence[Arm] = ()) -> str:
     """How many runs of each arm failed, of all or of one rate: `2 of 8 runs without batch norm and 0 of 8 with it`.
 
@@ -129,5 +125,5 @@ def failed_at(results: Results, rate: float) -> str:
     return by_text({arm.label: count(results.failed(arm.name, rate)) for arm in results.study.arms}, "each")
 
 
-SAID = (always, at, by_text, count, failed_at, failures, is_pair, noun, of_arm, of_pairs, over, where)
+SAID = (always, at, by_text, count, failed_at, failures, is_pair, noun, over, where)
 PHRASES = {phrase.__name__: phrase for phrase in SAID}

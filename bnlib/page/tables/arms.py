@@ -1,4 +1,4 @@
-"""The tables of the arms: what they are, what they reach, what they cost."""
+"""The tables of the arms and of what they ran on: layers, outcomes, cost; images, versions, machines."""
 
 from collections.abc import Mapping, Sequence
 

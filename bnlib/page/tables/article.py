@@ -1,15 +1,13 @@
-"""The tables of the article: the claims at a glance, what each rate comes to, what was asked."""
+"""The tables of the article: the claims at a glance, and what each rate comes to."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from bnlib.analysis.claims import Claim
 from bnlib.analysis.results import FAILED, Results
 from bnlib.experiment.config import rate_name
 from bnlib.experiment.outcomes import OUTCOMES
-from bnlib.experiment.study import Study
 from bnlib.page.tables.table import Table, heads, interval
-from bnlib.page.words import listing, plural, short
+from bnlib.page.words import short
 
 # What a verdict looks like in a cell, and what it is called in few words.
 MARKS = {
@@ -17,7 +15,6 @@ MARKS = {
     **{"supported by no measure": "✗?", "not tested": "–"},
 }
 SHORT = {verdict: verdict.removesuffix(" by these data") for verdict in MARKS}
-RATES = ("learning_rate", "later_rates")  # that a chain holds
 OUTCOME, SPEED = "test_accuracy_last", "train_loss_first"
 
 
@@ -53,22 +50,3 @@ def summary(results: Results) -> Table:
     )
     named = ["learning rate", f"failed, {both}", "loss of epoch 1", "test accuracy, %", "difference, points"]
     return Table("rates", "", named, rows)
-
-
-def asked(studies: Iterable[Study], shared: Mapping[str, Any]) -> Table:
-    """What was asked, a row for each study; what it holds that is not `shared` by all stands with its arms."""
-    rows = []
-    for study in studies:
-        own = [f"{field.replace('_', ' ')} {value}" for field, value in study.held.items() if field not in {*shared, *RATES}]
-        rates = study.rates or sorted({cell["learning_rate"] for cell in study.cells})
-        runs = f"{len(study.configs):,} of {plural(study.configs[0].all_epochs, 'epoch')}"
-        rows.append(
-            [
-                study.title,
-                "; ".join([listing([arm.label for arm in study.arms]), *own]),
-                ", ".join(map(rate_name, rates)),
-                str(study.seeds),
-                runs,
-            ]
-        )
-    return Table("studies", "", ["study", "arms", "learning rates", "seeds", "runs"], rows)

@@ -1,9 +1,11 @@
-"""The tables of the studies: the original replayed, and the range of learning rates."""
+"""The tables of the studies: what each asked, the original replayed, and the range of learning rates."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import pandas as pd
 
+from bnlib import plural
 from bnlib.analysis import thresholds
 from bnlib.analysis.original.replay import ARMS
 from bnlib.analysis.results import Results
@@ -11,9 +13,29 @@ from bnlib.experiment.config import rate_name
 from bnlib.experiment.outcomes import OUTCOMES
 from bnlib.experiment.study import Study
 from bnlib.page.tables.table import Table, interval, share
-from bnlib.page.words import short
+from bnlib.page.words import listing, short
 
 LOSS, ACCURACY = OUTCOMES["train_loss_last"], OUTCOMES["test_accuracy_last"]  # how losses and accuracies are written
+HELD = ("learning_rate", "later_rates")  # rates that a chain holds
+
+
+def asked(studies: Iterable[Study], shared: Mapping[str, Any]) -> Table:
+    """What was asked, a row for each study; what it holds that is not `shared` by all stands with its arms."""
+    rows = []
+    for study in studies:
+        own = [f"{field.replace('_', ' ')} {value}" for field, value in study.held.items() if field not in {*shared, *HELD}]
+        rates = study.rates or sorted({cell["learning_rate"] for cell in study.cells})
+        runs = f"{len(study.configs):,} of {plural(study.configs[0].all_epochs, 'epoch')}"
+        rows.append(
+            [
+                study.title,
+                "; ".join([listing([arm.label for arm in study.arms]), *own]),
+                ", ".join(map(rate_name, rates)),
+                str(study.seeds),
+                runs,
+            ]
+        )
+    return Table("studies", "", ["study", "arms", "learning rates", "seeds", "runs"], rows)
 
 
 def replayed(table: pd.DataFrame) -> Table:

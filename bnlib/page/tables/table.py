@@ -72,11 +72,11 @@ def spread(outcome: Outcome, value: Spread) -> str:
     return f"{median}\n{least} to {most}" if value.n > 1 else median
 
 
-def number(value: Interval, digits: int = 2, sign: str = "") -> str:
-    """An estimate and, on a line of its own, its interval if it has one; `sign="+"` puts a sign before each."""
+def number(value: Interval) -> str:
+    """An estimate to one decimal and, on a line of its own, its interval if it has one."""
     if not np.isfinite(value.estimate):
         return "–"
-    estimate, *ends = (f"{round(end, digits) + 0.0:{sign}.{digits}f}" for end in (value.estimate, value.low, value.high))
+    estimate, *ends = (f"{round(end, 1) + 0.0:.1f}" for end in (value.estimate, value.low, value.high))
     return (estimate + (f"\n[{', '.join(ends)}]" if value.bounded else "")).replace("-", "−")
 
 

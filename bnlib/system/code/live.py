@@ -17,6 +17,8 @@ from typing import Any
 
 import numpy as np
 
+from bnlib.system.code.source import parts
+
 PLAIN = (type(None), bool, int, float, complex, str, bytes, type(...))
 LOADS = ("LOAD_GLOBAL", "LOAD_NAME", "STORE_GLOBAL")
 CODE = ("co_code", "co_names", "co_varnames", "co_freevars", "co_cellvars", "co_flags", "co_argcount", "co_kwonlyargcount")
@@ -98,7 +100,7 @@ class _Teller:
     def _function(self, function: FunctionType) -> Iterator[str]:
         closure = [_content(cell) for cell in function.__closure__ or ()]
         if not defined_by_user(function):  # by name, and what it may wrap
-            yield f"{function.__module__}.{function.__qualname__}"
+            yield _of_package(function)
             yield from map(self.tell, (closure, getattr(function, "__wrapped__", None)))
             return
         parts = (function.__code__, function.__defaults__, function.__kwdefaults__, closure, function.__dict__)
@@ -119,7 +121,7 @@ class _Teller:
 
     def _class(self, cls: type) -> Iterator[str]:
         if not defined_by_user(cls):
-            yield f"{cls.__module__}.{cls.__qualname__}"
+            yield _of_package(cls)
             return
         yield from map(self.tell, cls.__mro__[1:])
         yield from (f"{name}={self.tell(vars(cls)[name])}" for name in sorted(set(vars(cls)) - SAYS_NOTHING))
@@ -137,6 +139,12 @@ class _Teller:
             yield hashlib.sha256(pickle.dumps(value)).hexdigest()
         except Exception as error:  # what cannot be pickled can fail in any way
             raise ValueError(f"it uses a {type(value).__name__}, which cannot be told from another ({error})") from None
+
+
+def _of_package(value: Any) -> str:
+    """What somebody's package calls a function or class; of what is ours, the source counts, with all that it uses."""
+    name = f"{value.__module__}.{value.__qualname__}"
+    return f"{name} {parts(value)}" if value.__module__.partition(".")[0] == "bnlib" else name
 
 
 def _constants(code: CodeType) -> list[Any]:
