@@ -192,7 +192,7 @@ def test_usable_rates_are_told_for_each_arm():
     epochs = make_epochs({cell: {s: [(0.1, value)] for s in range(3)} for cell, value in accuracies.items()})
     rows = cells(tables.usable(results_of(epochs)))
     assert [row[:2] for row in rows[1:]] == [["without batch norm", "0.001"], ["with batch norm", "0.001 and 0.01"]]
-    assert rows[2][2] == "10.0"  # of all three seeds, which says nothing of chance
+    assert rows[2][2] == "≥ 10.0"  # of three seeds, which says nothing of chance; at larger rates it might be more
 
 
 @pytest.mark.parametrize("lost", [0, 4])

@@ -138,8 +138,8 @@ def test_each_row_has_an_address_of_its_own():
 
 
 def test_numbers_have_a_true_minus_and_none_before_zero():
-    assert number(Interval(-0.5, -1.25, 0.25, 3), 1, "+") == "−0.5\n[−1.2, +0.2]"
-    assert number(Interval(0.4, -0.01, 0.8, 3), 1) == "0.4\n[0.0, 0.8]"
+    assert number(Interval(-0.5, -1.25, 0.25, 3)) == "−0.5\n[−1.2, 0.2]"
+    assert number(Interval(0.4, -0.01, 0.8, 3)) == "0.4\n[0.0, 0.8]"
     assert number(Interval(np.nan, np.nan, np.nan, 0)) == "–"
     assert [p_value(p) for p in (0.0234, 0.0004, np.nan)] == ["0.023", "< 0.001", "–"]
     assert share(Interval(0.25, 0.07, 0.591, 8)) == "2 of 8\n[7%, 59%]"
