@@ -26,7 +26,7 @@ from bnlib.experiment.settings import ALWAYS, LATER, Settings
 from bnlib.experiment.studies import by_page
 from bnlib.page import prose
 from bnlib.page.html.page import MAGICS
-from bnlib.system import files, paths
+from bnlib.system import files, litter, paths
 from tests.conftest import VARIABLES, outside
 
 ROOT = paths.ROOT
@@ -326,6 +326,32 @@ def test_clean_keeps_runs_and_says_their_size_and_clean_all_removes_them(cache, 
     assert [path.name for path in littered.rglob("*cache*") if path.name not in (".cache", "put_cache")] == []
     assert run("make", "clean-all", root=littered, **variables).returncode == 0
     assert [path.exists() for path in (made, installed, *kept)] == [False, False, True, True]
+
+
+def test_clean_all_leaves_a_store_that_is_not_the_one_meant(littered):
+    usual, _ = put_cache(littered / ".cache")
+    meant, _ = put_cache(littered / "other")
+    assert run("make", "clean-all", root=littered, BNLIB_CACHE="other").returncode == 0
+    assert (usual.exists(), meant.exists()) == (True, False)
+
+
+def test_notebook_that_cannot_be_written_stays_whole(tmp_path, monkeypatch):
+    notebook = tmp_path / "mine.ipynb"
+    shown = {"cell_type": "code", "metadata": {}, "outputs": [1], "execution_count": 3}
+    notebook.write_text(json.dumps({"cells": [shown]}), encoding="utf-8")
+    before = notebook.read_bytes()
+
+    def full(path, *_, **__):
+        path.write_bytes(b"{")
+        raise OSError(28, "No space left on device", str(path))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_text", full)
+        with pytest.raises(OSError, match="No space left"):
+            litter.strip(notebook)
+    assert (notebook.read_bytes(), [path.name for path in tmp_path.iterdir()]) == (before, ["mine.ipynb"])
+    litter.strip(notebook)
+    assert '"outputs": []' in notebook.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("linked", [[".cache"], [".cache/runs", ".cache/executed"]], ids=str)
