@@ -203,3 +203,20 @@ def test_page_on_the_digits_says_so_and_why(fell_back, why):
     assert told.startswith("> **This is not MNIST.**")
     assert why in told
     assert prose.said("notice", dataset="mnist", fell_back=False) == ""
+
+
+@pytest.mark.parametrize(
+    ("lower", "said"),
+    [
+        (("batch", "group", "layer"), "with batch norm, group norm and layer norm"),
+        (("batch", "layer"), "with all but group norm"),
+        (("batch",), "with batch norm"),
+        ((), "none of them"),
+    ],
+)
+def test_arms_that_do_something_are_named_or_the_one_that_does_not(lower, said):
+    arms = ("none", "batch", "group", "layer")
+    losses = {(arm, 0.01): {seed: [(0.5 + seed / 100 - (arm in lower) / 4, 0.9)] for seed in range(8)} for arm in arms}
+    losses["group", 0.01] |= {} if "group" in lower else {seed: [(0.5 + (-1) ** seed / 10, 0.9)] for seed in range(8)}
+    text = "{{ always(results, 'train_loss_first', -1) }}"
+    assert prose.filled(text, {"results": results_of(make_epochs(losses))}) == said

@@ -79,7 +79,15 @@ def always(results: Results, outcome: str, sign: int, kind: str = CELL, at: floa
     """
     arms = {arm.label: results.find(outcome, arm.name, at, kind) for arm in results.others}
     signs = {label: {FEW if not c.sign and 2 * c.n <= c.pairs else c.sign for c in its} for label, its in arms.items()}
-    return labelled([label for label, its in signs.items() if its == {sign}] or ["none of them"])
+    found = [label for label, its in signs.items() if its == {sign}]
+    return _all_but([*arms], found) or labelled(found or ["none of them"])
+
+
+def _all_but(labels: Sequence[str], found: Sequence[str]) -> str:
+    """`with all but group norm`, where that is shorter than to name them."""
+    rest = [label for label in labels if label not in found]
+    shorter = len(rest) == 1 < len(found) and all(label.startswith("with ") for label in labels)
+    return f"with all but {rest[0].removeprefix('with ')}" if shorter else ""
 
 
 def labelled(labels: Sequence[str]) -> str:
