@@ -416,7 +416,7 @@ EDITED = {  # the steps that an edited file has done again
     "bnlib/page/figures/inside.py": ["inside", "report"],
     "bnlib/page/figures/chain.py": ["replay", "report"],
     "bnlib/page/figures/picture.py": [*STUDIES, "report", "evidence", "pages"],
-    "bnlib/page/tables/article.py": ["report", "evidence"],
+    "bnlib/page/tables/article.py": ["report"],
     "bnlib/page/tables/inside.py": ["inside", "report"],  # another one of that name
     "bnlib/analysis/original/test.csv": ALL,
     "bnlib/analysis/original/claims.toml": ALL,
