@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bnlib.commands import adopt, verify
+from bnlib.commands import verify
 from bnlib.commands.report import recompute
 from bnlib.commands.report.compare import difference
 from bnlib.commands.verify import changed, largest, sample
@@ -326,11 +326,11 @@ def test_other_numbers_that_probes_saw_are_other_bits(capsys, tmp_path):
     (run, *_) = kept()
     seen = run._replace(looks=(look,))
     for anew in (seen._replace(looks=(look._replace(value=0.5),)), run):
-        other = adopt.differences(seen, anew)
+        other = records.differences(seen, anew)
         assert len(other) == 1
         assert not verify._say([verify.Redone(other, verify.largest(seen, anew), [])], tmp_path)
         assert "1 of 1 run differ; in what probes saw alone." in capsys.readouterr().out
-    assert adopt.differences(seen, seen) == adopt.differences(run, seen) == []
+    assert records.differences(seen, seen) == records.differences(run, seen) == []
 
 
 def test_report_of_which_this_code_asks_more_is_not_told_to_be_wrong(report, quick, monkeypatch, capsys):
