@@ -146,7 +146,7 @@ def test_report_killed_at_random_moments_ends_in_the_same_bytes(tmp_path, capsys
                 # Without make its executor may go on, and a second report must not join in.
                 if target == "make" and number == signal.SIGKILL and report.find("executor"):
                     second = make(folder, **SETTINGS)
-                    assert second.returncode == 0 or "another `make report` is at work" in second.stderr, second.stderr
+                    assert second.returncode == 0 or "another command is at work" in second.stderr, second.stderr
                     report.clear()
                 elif not wait(report, PATIENCE) and target != "make":
                     report.clear()

@@ -565,7 +565,7 @@ def test_two_reports_at_once_are_refused(made):
     with FileLock(made[0] / "cache/report.lock"):
         result = make(made[0])
     assert result.returncode != 0
-    assert "another `make report` is at work" in result.stderr
+    assert "another command is at work" in result.stderr
 
 
 def test_failing_notebook_leaves_the_finished_report_as_it_was(copied, tmp_path):
