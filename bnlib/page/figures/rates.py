@@ -181,7 +181,7 @@ def reach(results: Results, epochs: pd.DataFrame, ax: Axes) -> Axes:
             )
             if last:
                 ends[arm] = float(middle.iloc[-1])
-                told.append(f"{look.label} {', '.join(f'{100 * m:g}: {rate_name(rate)}' for m, rate in middle.items())}")
+                told.append(f"{look.label} {', '.join(f'{100 * m:g}: {rate:.3g}' for m, rate in middle.items())}")
     ax.set(xscale="log", yscale="log", xlabel="points below the arm's best accuracy", ylabel="largest usable learning rate")
     ax.xaxis.set_major_locator(FixedLocator([100 * margin for margin in thresholds.MARGINS]))
     ax.xaxis.set_minor_locator(NullLocator())
