@@ -84,7 +84,7 @@ def test_report_says_why_with_the_numbers_of_its_records(made):
     index, epochs = page(made[0], "index"), of_study(made[0], "inside_survival")
     failed = epochs[(epochs.classes == 1) | epochs.train_loss.isna()].groupby("norm").size()
     runs = epochs.groupby("norm").size()
-    told = " ".join(word for each in index.find(id="why").find_all_next("p", limit=2) for word in each.get_text().split())
+    told = " ".join(word for each in index.find(id="why").find_all_next("p", limit=4) for word in each.get_text().split())
     assert (
         f"{failed.get('none', 0)} of {runs['none']} runs without batch norm and {failed.get('batch', 0)} of {runs['batch']}"
         in told
