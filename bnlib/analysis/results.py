@@ -88,6 +88,11 @@ class Contrast:
         return self.kind == REACH and bool(np.isinf(self.high) and self.low != 0)
 
     @property
+    def is_open(self) -> bool:
+        """Whether more rates could have shown a larger ratio of largest rates, or a smaller one."""
+        return self.kind == REACH and self.low == 0 and bool(np.isinf(self.high))
+
+    @property
     def sign(self) -> int:
         """+1 or -1 where the arms are told apart: there is a direction, and p, adjusted, is below 5%; else 0."""
         return self.direction * int(self.p_adjusted < ALPHA)

@@ -73,15 +73,15 @@ def adopt(count: int) -> bool:
         tried = sample(asked, its, count)
         whose = f"{plural(len(its), 'run')} of {folder.parent}"
         print(f"Doing {len(tried)} of {whose} anew, to see whether this code gives their bits", flush=True)
-        if others := _others(tried, data):
+        if any(differ := _differ(tried, data)) or not differ:
             where = _elsewhere(its[0], recipes[its[0].name])
-            print(f"Not adopted: {others} of {plural(len(tried), 'run')} came out otherwise.{where}")
+            print(f"Not adopted: {sum(differ)} of {plural(len(differ), 'run')} came out otherwise.{where}")
         else:
             adopted |= {run.name: _renamed(run, recipes[run.name], len(tried)) for run in its}
     if adopted:
         _save(kept, {run.name: adopted.get(run.name, run) for run in runs}, folder)
         stored = sum(_rename_weights(run, adopted[run.name], recipes[run.name]) for run in older if run.name in adopted)
-        print(f"All bits agree: {plural(len(adopted), 'run')} and the weights of {stored} are of this code now.")
+        print(f"Adopted, as all bits agree: {plural(len(adopted), 'run')} and the weights of {stored} are of this code now.")
     return len(adopted) == len(older)
 
 
@@ -96,23 +96,22 @@ def _need_all(asked: Iterable[Study], runs: Iterable[Run]) -> None:
 
 
 def _machine(run: Run) -> str:
-    return fingerprint({name: value for name, value in run.made_by.items() if name not in ("data", "code")})
+    return fingerprint({name: value for name, value in run.made_by.items() if name != "data"})
 
 
-def _others(tried: Sequence[Run], data: "Data") -> int:
-    """How many runs come out otherwise when they are done anew; if the first does, it is left at that."""
+def _differ(tried: Sequence[Run], data: "Data") -> list[bool]:
+    """Whether runs come out otherwise when they are done anew, one by one; if the first does, it is left at that."""
+    differ: list[bool] = []
     for its in filter(None, (tried[:1], tried[1:])):
-        wanted = [
-            run.config if run.config.later_rates else run.config.model_copy(update={"epochs": len(run.epochs)}) for run in its
-        ]
-        found = [records.differences(run, anew) for run, anew in zip(its, run_all(wanted, data, anew=True), strict=True)]
-        for run, other in zip(its, found, strict=True):
-            print(
-                f"  {records.in_words(run.config)}: {f'other numbers ({other[0]})' if other else 'the same bits'}", flush=True
-            )
-        if any(found):
-            return sum(map(bool, found))
-    return 0
+        made = run_all([_whole(run) for run in its], data, anew=True)
+        for run, anew in zip(its, made, strict=True):
+            other = records.differences(run, anew)
+            said = f"other numbers ({other[0]})" if other else "the same bits"
+            print(f"  {records.in_words(run.config)}: {said}", flush=True)
+            differ.append(bool(other))
+        if any(differ):
+            break
+    return differ
 
 
 def _whole(run: Run) -> RunConfig:

@@ -62,7 +62,7 @@ def reproduce() -> bool:
     }
     said["agreeing"] = sum(claim["kept"] == claim["anew"] for claim in said["claims"])
     files.write(place / "reproduction.md", page(said))
-    shutil.rmtree(paths.cache() / "reproduction", ignore_errors=True)  # the next one is to do them anew, too
+    shutil.rmtree((paths.cache() / "reproduction").resolve(), ignore_errors=True)  # the next one is to do them anew, too
     print(summary(said))
     print(f"{files.shown(place / 'reproduction.md')} says it in full")
     return True

@@ -5,6 +5,7 @@ from collections.abc import Container, Sequence
 from itertools import chain, count
 from typing import TYPE_CHECKING
 
+from bnlib.experiment.config import rate_name
 from bnlib.experiment.outcomes import OUTCOMES
 from bnlib.experiment.study import Study
 
@@ -12,6 +13,11 @@ if TYPE_CHECKING:  # it brings scipy, and words are also said where nothing is c
     from bnlib.analysis.results import Contrast
 
 CONSTANT = "gave every test image the same class, or had a loss that is not finite"  # what a failed run did
+
+
+def rounded(rate: float) -> str:
+    """A rate that lies between those that were tried, in three digits."""
+    return rate_name(float(f"{rate:.3g}"))
 
 
 def capital(text: str) -> str:

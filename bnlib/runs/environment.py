@@ -1,6 +1,7 @@
 """What of the machine decides a run's bits: one list, for the names of runs, for what is up to date, and for the pages.
 
-It is told without importing torch, which takes seconds: what is up to date is asked far more often than anything is trained.
+It is told without importing torch, which takes seconds, but for a GPU that the system does not name: what is up to date is
+asked far more often than anything is trained.
 """
 
 import hashlib
@@ -29,6 +30,7 @@ SWITCHES = (
 )
 ARITHMETIC = ("avx", "sse", "ssse", "fma", "amx", "f16c", "bmi", "asimd", "sve", "sme", "bf16", "i8mm")  # begin such flags
 BF16 = ("avx512_bf16", "amx_bf16", "bf16", "svebf16")  # any of them: bfloat16 products in hardware
+NAMED = Path("/proc/driver/nvidia/gpus")  # where NVIDIA's driver names them
 GPUS = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")  # of NVIDIA's driver, of Windows' for its Linux, of AMD's
 CAPABILITIES = {  # what torch writes kernels for, and the flags that it asks for
     "AVX512": {"avx512f", "avx512vl", "avx512bw", "avx512dq", "fma"},
@@ -175,8 +177,8 @@ def _capability(flags: set[str]) -> str:
 
 
 def _accelerators() -> list[str]:
-    """The names of the GPUs, as NVIDIA's driver gives them; where it gives none, as torch does."""
-    told = [path.read_text(encoding="utf-8") for path in sorted(Path("/proc/driver/nvidia/gpus").glob("*/information"))]
+    """The names of the GPUs, as NVIDIA's driver gives them; where it gives none, as torch does, which takes its import."""
+    told = [path.read_text(encoding="utf-8") for path in sorted(NAMED.glob("*/information"))]
     names = [found.group(1) for text in told if (found := re.search(r"Model:\s*(.+)", text))]
     if names or not has_gpu_driver():
         return names

@@ -86,7 +86,7 @@ def joined(studies: Iterable[tuple[Study, dict[str, str]]]) -> dict[str, str]:
         titles: dict[str, list[str]] = {}
         for study, its in described:
             titles.setdefault(its[name], []).append((study.title or study.name).lower())
-        several = [f"{value} ({', '.join(its)})" for value, its in titles.items()]
+        several = [f"{value} ({', '.join(f'“{title}”' for title in its)})" for value, its in titles.items()]
         told[name] = "; ".join(several) if len(several) > 1 else next(iter(titles))
     return told
 

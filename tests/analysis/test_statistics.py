@@ -203,6 +203,7 @@ def test_exact_interval_is_between_means_of_subsets():
 
 @given(st.lists(st.integers(-50, 50), min_size=6, max_size=9))
 def test_exact_interval_leaves_out_zero_just_where_its_test_refuses_it(values):
+    assume(len(set(values)) > 1)
     assert bool(exact_interval(values).sign) == (exact_p(values) <= 0.05)
 
 

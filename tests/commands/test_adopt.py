@@ -59,7 +59,7 @@ def test_runs_whose_bits_this_code_gives_are_its_own(old, folder, data, trained,
     assert adopt.main() == 0
     said = capsys.readouterr().out
     assert said.count("the same bits") == 4  # seed 0 of both arms at the only rate, and both chains
-    assert "All bits agree: 6 runs and the weights of 6 are of this code now." in said
+    assert "Adopted, as all bits agree: 6 runs and the weights of 6 are of this code now." in said
     assert sorted(trained()) == [1, 1, 2, 2]
     after, runs = records.load(folder), taken(folder)
     here = {recipe.name[:16] for recipe in store.recipes([run.config for run in old], data.fingerprint)}
@@ -114,8 +114,8 @@ def test_runs_of_each_machine_are_adopted_by_themselves(old, folder, data, train
     said = capsys.readouterr().out
     # Of the other machine's two runs the first comes out otherwise, and no more of them are done.
     assert "Doing 2 of 2 runs of" in said
-    assert "Not adopted: 1 of 2 runs came out otherwise. They were made on another machine (processor differ)" in said
-    assert "All bits agree: 4 runs and the weights of 4 are of this code now." in said
+    assert "Not adopted: 1 of 1 run came out otherwise. They were made on another machine (processor differ)" in said
+    assert "Adopted, as all bits agree: 4 runs and the weights of 4 are of this code now." in said
     assert len(trained()) == 4 + 1
     code = old[0].made_by["code"]
     assert {run.config.seed: run.made_by["code"] == code for run in taken(folder)} == {0: False, 1: True}

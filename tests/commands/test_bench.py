@@ -8,6 +8,7 @@ from bnlib.analysis.benchmark import Benchmark, summary
 from bnlib.commands import bench
 from bnlib.experiment.config import RunConfig
 from bnlib.runs import store
+from bnlib.system import download
 
 ROWS = [  # repeat, norm, loop, rate
     (0, "", "peak", 1e9),
@@ -50,6 +51,10 @@ def test_both_loops_are_timed_in_turn_for_each_arm(monkeypatch):
     assert (rates.rate > 0).all()
 
 
+def unreachable(name, root):
+    raise download.Unreachable
+
+
 def test_without_mnist_random_images_of_its_shape_are_timed_and_that_is_said(monkeypatch, capsys):
     seen = []
 
@@ -59,6 +64,7 @@ def test_without_mnist_random_images_of_its_shape_are_timed_and_that_is_said(mon
         return RATES
 
     monkeypatch.setattr(bench, "measure", measure)
+    monkeypatch.setattr(bench.download, "ensure", unreachable)
     asked = {"WORKERS": "3", "REPEATS": "2", "KEEP": "1", "PRECISION": "bf16", "ARMS": "none batch@1"}
     for name, value in asked.items():
         monkeypatch.setenv(name, value)
@@ -103,6 +109,7 @@ def test_bad_input_is_one_line(variable, value, monkeypatch, capsys):
 def test_what_a_gpu_trains_side_by_side_is_not_timed_one_by_one(monkeypatch, capsys):
     monkeypatch.setenv("DEVICE", "cuda")
     monkeypatch.setattr(bench.environment, "need", lambda device: None)
+    monkeypatch.setattr(bench.download, "ensure", unreachable)
     monkeypatch.setattr(bench, "measure", lambda *_: pytest.fail("measured"))
     monkeypatch.setattr(bench.many, "suits", lambda config: config.device == "cuda")
     assert bench.main() == 1

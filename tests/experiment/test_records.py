@@ -164,7 +164,10 @@ def test_pairs_of_two_kinds_of_processors_are_counted():
     made = [run("none", made_by=here), run("batch", made_by=here), run("group", made_by=there)]
     made += [run("none", 1, made_by=there), run("batch", 1, made_by=here)]  # and no run with group norm
     assert records.mixed([asked], collect(*made)) == (2, 3)
-    assert records.mixed([asked, asked], collect(*made)) == (4, 6)  # studies may share runs, and no pairs
+    assert records.mixed([asked, asked], collect(*made)) == (2, 3)  # studies may share pairs
+    assert records.mixed([asked], collect(*made[1:3])) == (0, 0)  # without the reference
+    bare = collect(*made)
+    assert records.mixed([asked], bare._replace(runs=bare.runs.drop(columns=["processor", "instruction set"]))) == (0, 3)
     assert records.mixed([], collect(*made)) == (0, 0)
 
 

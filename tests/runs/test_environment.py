@@ -114,6 +114,7 @@ def test_accelerator_is_named_where_one_is_used(monkeypatch):
 
 def test_accelerator_that_the_system_does_not_name_is_named_by_torch(has, monkeypatch, tmp_path):
     has("cuda")
+    monkeypatch.setattr(environment, "NAMED", tmp_path)
     monkeypatch.setattr(environment, "has_gpu_driver", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setattr(torch.cuda, "get_device_name", "card {}".format)

@@ -95,7 +95,7 @@ def test_facts_of_a_report_name_the_seeds_of_its_studies():
     shape = {"epochs": 3, "dataset": "digits"}
     asked = [ask(), studies.rate_range((0.1,), arms=ARMS, seeds=2, **shape), studies.replay(seeds=1, **shape)]
     facts = provenance.joined(zip(asked, described, strict=True))
-    assert facts == {"seeds": "0 to 1 (learning rate 0.001, range of rates); 0 (replay)", "epochs": "3"}
+    assert facts == {"seeds": "0 to 1 (“learning rate 0.001”, “range of rates”); 0 (“replay”)", "epochs": "3"}
 
 
 def test_study_is_described_by_what_it_asks_and_runs_on(tiny_data):

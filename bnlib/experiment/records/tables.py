@@ -107,16 +107,16 @@ def _sorted(records: Records) -> Records:
 def mixed(studies: Iterable["Study"], records: Records) -> tuple[int, int]:
     """In how many pairs of some studies the two runs were made on different kinds of processors, and how many pairs there are.
 
-    Each arm makes a pair with the reference at each learning rate and seed.
+    Each run makes a pair with that of the reference of its learning rates and seed, once, though several studies share it.
     """
-    kinds, some, pairs = records.runs.set_index("run")[list(PROCESSOR)].agg(" ".join, axis=1), 0, 0
+    told = records.runs.set_index("run").reindex(columns=PROCESSOR, fill_value="").fillna("")
+    kind, pairs = told.agg(" ".join, axis=1).to_dict(), set()
     for study in studies:
         firsts = study.of(records.epochs).drop_duplicates(["arm", "learning_rate", "seed"])
-        table = firsts.assign(kind=firsts.run.map(kinds)).pivot(index=["learning_rate", "seed"], columns="arm", values="kind")
-        reference = table.pop(study.arms[0].name)
-        both = table.notna().mul(reference.notna(), axis=0)
-        some, pairs = some + int((table.ne(reference, axis=0) & both).to_numpy().sum()), pairs + int(both.to_numpy().sum())
-    return some, pairs
+        runs = firsts.pivot(index=["learning_rate", "seed"], columns="arm", values="run")
+        reference, *others = (runs.get(arm.name, pd.Series(index=runs.index, dtype=object)) for arm in study.arms)
+        pairs |= {pair for its in others for pair in zip(reference, its, strict=True) if all(map(pd.notna, pair))}
+    return sum(kind[one] != kind[other] for one, other in pairs), len(pairs)
 
 
 def save(records: Records, folder: Path) -> None:

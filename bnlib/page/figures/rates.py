@@ -15,7 +15,7 @@ from bnlib.experiment.config import TESTED, rate_name
 from bnlib.experiment.outcomes import OUTCOMES
 from bnlib.page.figures.picture import describe
 from bnlib.page.style import INK, Look, isolated, label_lines, legend, looks, side_by_side
-from bnlib.page.words import short
+from bnlib.page.words import rounded, short
 
 ROW = 13  # points: the height of a row of counts above axes
 
@@ -181,7 +181,7 @@ def reach(results: Results, epochs: pd.DataFrame, ax: Axes) -> Axes:
             )
             if last:
                 ends[arm] = float(middle.iloc[-1])
-                told.append(f"{look.label} {', '.join(f'{100 * m:g}: {rate:.3g}' for m, rate in middle.items())}")
+                told.append(f"{look.label} {', '.join(f'{100 * m:g}: {rounded(rate)}' for m, rate in middle.items())}")
     ax.set(xscale="log", yscale="log", xlabel="points below the arm's best accuracy", ylabel="largest usable learning rate")
     ax.xaxis.set_major_locator(FixedLocator([100 * margin for margin in thresholds.MARGINS]))
     ax.xaxis.set_minor_locator(NullLocator())

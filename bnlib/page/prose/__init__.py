@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["command", "filled", "load_ipython_extension", "said"]
 
 FILTERS = {
-    **{"rate": rate_name, "percent": "{:.0%}".format, "slug": words.slug, "capital": words.capital},
+    **{"rate": rate_name, "rounded": words.rounded, "percent": "{:.0%}".format, "slug": words.slug, "capital": words.capital},
     **{"amount": words.amount, "estimate": words.estimate, "ends": words.ends},
     "decimals": lambda value, digits: f"{value:.{digits}f}".replace("-", "−"),
 }

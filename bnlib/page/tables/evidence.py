@@ -131,7 +131,7 @@ def parts(claim: Claim) -> Table:
 
 def _found(c: Contrast) -> str:
     if c.kind == REACH:
-        return f"{'≥ ' * c.is_least}{number(c.difference)}\ntimes"
+        return f"{'≥ ' * c.is_least}{'~ ' * c.is_open}{number(c.difference)}\ntimes"
     if c.kind in (RANK, RANK_CHANGE):
         return f"better in {better(c)}"
     return f"{interval(OUTCOMES[c.outcome], c.difference, signed=True)}\n{OUTCOMES[c.outcome].difference_unit}"

@@ -34,7 +34,7 @@ def usable(results: Results) -> Table:
     study, good, rows = results.study, thresholds.usable(results.runs), []
     for arm in study.arms:
         ratios = results.find(thresholds.named(thresholds.USABLE), arm.name, kind=REACH)
-        told = ["≥ " * c.is_least + number(c.difference) for c in ratios] or [""]
+        told = ["≥ " * c.is_least + "~ " * c.is_open + number(c.difference) for c in ratios] or [""]
         rows.append([arm.label, listing([rate_name(rate) for rate in good[arm.name]] or ["none"]), *told])
     return Table("usable", "", ["arm", "usable rates", "largest, over the reference's"], rows)
 

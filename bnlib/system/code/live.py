@@ -144,7 +144,7 @@ class _Teller:
 def _of_package(value: Any) -> str:
     """What somebody's package calls a function or class; of what is ours, the source counts, with all that it uses."""
     name = f"{value.__module__}.{value.__qualname__}"
-    return f"{name} {parts(value)}" if value.__module__.partition(".")[0] == "bnlib" else name
+    return f"{name} {parts(value)}" if (value.__module__ or "").partition(".")[0] == "bnlib" else name
 
 
 def _constants(code: CodeType) -> list[Any]:
