@@ -14,7 +14,6 @@ from bnlib.experiment.study import Study
 from bnlib.runs import store
 from bnlib.runs.pool import run_all
 from bnlib.system import download, paths
-from bnlib.system.stamps import fingerprint
 from bnlib.training import data as datasets
 
 if TYPE_CHECKING:
@@ -46,7 +45,7 @@ def sample(asked: Iterable[Study], runs: Sequence[Run], count: int) -> list[Run]
 
 
 def adopt(count: int) -> bool:
-    """Does a sample of a report's runs anew, of each machine's apart; where every bit agrees, gives its runs this code's name.
+    """Does a sample of a report's runs anew, of each machine and code apart; where every bit agrees, they get this code's name.
 
     Returns:
         Whether all runs are of this code then.
@@ -69,7 +68,7 @@ def adopt(count: int) -> bool:
         return True
     _need_all(asked, runs)
     adopted: dict[str, Run] = {}
-    for its in records.grouped(older, _machine).values():
+    for its in records.grouped(older, lambda run: str((run.made_by, run.probes))).values():
         tried = sample(asked, its, count)
         whose = f"{plural(len(its), 'run')} of {folder.parent}"
         print(f"Doing {len(tried)} of {whose} anew, to see whether this code gives their bits", flush=True)
@@ -95,15 +94,11 @@ def _need_all(asked: Iterable[Study], runs: Iterable[Run]) -> None:
         raise UserError(f"the records have no run of {records.in_words(config)}: `make report` makes it")
 
 
-def _machine(run: Run) -> str:
-    return fingerprint({name: value for name, value in run.made_by.items() if name != "data"})
-
-
 def _differ(tried: Sequence[Run], data: "Data") -> list[bool]:
     """Whether runs come out otherwise when they are done anew, one by one; if the first does, it is left at that."""
     differ: list[bool] = []
     for its in filter(None, (tried[:1], tried[1:])):
-        made = run_all([_whole(run) for run in its], data, anew=True)
+        made = run_all([run.asked for run in its], data, anew=True)
         for run, anew in zip(its, made, strict=True):
             other = records.differences(run, anew)
             said = f"other numbers ({other[0]})" if other else "the same bits"
@@ -112,11 +107,6 @@ def _differ(tried: Sequence[Run], data: "Data") -> list[bool]:
         if any(differ):
             break
     return differ
-
-
-def _whole(run: Run) -> RunConfig:
-    """A run's configuration with all epochs that the records have of it."""
-    return run.config if run.config.later_rates else run.config.model_copy(update={"epochs": len(run.epochs)})
 
 
 def _elsewhere(run: Run, recipe: store.Recipe) -> str:

@@ -178,9 +178,7 @@ def _here(run: Run) -> RunConfig:
     """The configuration of a run on its device or, where this machine has none, on the one that it has."""
     here = environment.devices()
     device = run.config.device if run.config.device in here else here[0]
-    # The epochs of a chain are those at each rate, which its configuration has.
-    update = {"device": device} | ({} if run.config.later_rates else {"epochs": len(run.epochs)})
-    return run.config.model_copy(update=update)
+    return run.asked.model_copy(update={"device": device})
 
 
 def largest(kept: Run, anew: Run) -> dict[str, float]:

@@ -7,10 +7,11 @@ from bnlib.analysis import contrasts
 from bnlib.analysis.benchmark import Benchmark
 from bnlib.analysis.claims import judge
 from bnlib.analysis.original import replay as original
+from bnlib.analysis.results import Contrast
 from bnlib.analysis.statistics import Interval
 from bnlib.page import tables
 from bnlib.page.tables.evidence import FLUCTUATIONS
-from bnlib.page.tables.table import number, p_value, share
+from bnlib.page.tables.table import p_value, share, times
 from tests.conftest import make_epochs, results_of
 from tests.page.test_figures import REPLAY, chain, with_arms
 
@@ -137,10 +138,23 @@ def test_each_row_has_an_address_of_its_own():
     assert [row.get("id") for row in soup.find_all("tr")] == [None, "t.learning-rate-0.001-nats", "t.0.5", "t.0.5-2"]
 
 
-def test_numbers_have_a_true_minus_and_none_before_zero():
-    assert number(Interval(-0.5, -1.25, 0.25, 3)) == "−0.5\n[−1.2, 0.2]"
-    assert number(Interval(0.4, -0.01, 0.8, 3)) == "0.4\n[0.0, 0.8]"
-    assert number(Interval(np.nan, np.nan, np.nan, 0)) == "–"
+@pytest.mark.parametrize(
+    ("ratio", "written"),
+    [
+        ((10.05, 5.57, 18.26), "10.1\n[5.6, 18.3]"),
+        ((77, 51.7, np.inf), "≥ 77.0"),
+        ((77, np.nan, np.inf), "≥ 77.0"),  # of three pairs
+        ((3.1, 0, np.inf), "~ 3.1"),  # of a pair both of whose runs go to the end
+        ((0.05, 0, 0.1), "0.1\n[0.0, 0.1]"),
+        ((np.nan, 0, np.inf), "–"),
+    ],
+)
+def test_ratio_of_largest_rates_says_what_more_rates_could_change(ratio, written):
+    fields = dict.fromkeys(Contrast.__dataclass_fields__) | {"kind": "reach", "n": 8}
+    assert times(Contrast(**fields | dict(zip(("estimate", "low", "high"), ratio, strict=True)))) == written
+
+
+def test_probabilities_and_shares_are_written_as_they_are_read():
     assert [p_value(p) for p in (0.0234, 0.0004, np.nan)] == ["0.023", "< 0.001", "–"]
     assert share(Interval(0.25, 0.07, 0.591, 8)) == "2 of 8\n[7%, 59%]"
 

@@ -67,6 +67,11 @@ class Run(NamedTuple):
         """The name that records give it."""
         return full_name(self.config, self.made_by)[:16]
 
+    @property
+    def asked(self) -> RunConfig:
+        """Its configuration with as many epochs as it has; those of a chain are at each of its rates, as it was asked."""
+        return self.config if self.config.later_rates else self.config.model_copy(update={"epochs": len(self.epochs)})
+
     def is_finished(self, epochs: int) -> bool:
         """Whether it has so many epochs, or ended before as diverged."""
         return len(self.epochs) >= epochs or bool(self.epochs and self.epochs[-1].diverged)

@@ -10,7 +10,7 @@ from bnlib.analysis.results import CELL, MARGIN, RANK, RANK_CHANGE, REACH, Contr
 from bnlib.analysis.thresholds import Reached
 from bnlib.experiment.config import rate_name
 from bnlib.experiment.outcomes import OUTCOMES, UNTIL
-from bnlib.page.tables.table import Table, both, columns, compared, heads, interval, long_columns, number, p_value
+from bnlib.page.tables.table import Table, both, columns, compared, heads, interval, long_columns, p_value, times
 from bnlib.page.words import versus
 
 FLUCTUATIONS = {  # what each is called where there is little room
@@ -131,7 +131,7 @@ def parts(claim: Claim) -> Table:
 
 def _found(c: Contrast) -> str:
     if c.kind == REACH:
-        return f"{'≥ ' * c.is_least}{'~ ' * c.is_open}{number(c.difference)}\ntimes"
+        return f"{times(c)}\ntimes"
     if c.kind in (RANK, RANK_CHANGE):
         return f"better in {better(c)}"
     return f"{interval(OUTCOMES[c.outcome], c.difference, signed=True)}\n{OUTCOMES[c.outcome].difference_unit}"

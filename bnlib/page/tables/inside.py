@@ -9,7 +9,7 @@ from bnlib.analysis.results import CELL, FAILED, RANK, REACH, Results
 from bnlib.experiment.config import rate_name
 from bnlib.experiment.outcomes import OUTCOMES
 from bnlib.experiment.study import Study
-from bnlib.page.tables.table import Table, interval, number, p_value, share
+from bnlib.page.tables.table import Table, interval, p_value, share, times
 from bnlib.page.words import listing
 
 
@@ -34,7 +34,7 @@ def usable(results: Results) -> Table:
     study, good, rows = results.study, thresholds.usable(results.runs), []
     for arm in study.arms:
         ratios = results.find(thresholds.named(thresholds.USABLE), arm.name, kind=REACH)
-        told = ["≥ " * c.is_least + "~ " * c.is_open + number(c.difference) for c in ratios] or [""]
+        told = [times(c) for c in ratios] or [""]
         rows.append([arm.label, listing([rate_name(rate) for rate in good[arm.name]] or ["none"]), *told])
     return Table("usable", "", ["arm", "usable rates", "largest, over the reference's"], rows)
 

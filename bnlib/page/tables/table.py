@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bnlib.analysis.results import Results
+from bnlib.analysis.results import Contrast, Results
 from bnlib.analysis.statistics import Interval, Spread
 from bnlib.experiment.outcomes import OUTCOMES, Outcome
 from bnlib.experiment.study import Study
@@ -72,12 +72,15 @@ def spread(outcome: Outcome, value: Spread) -> str:
     return f"{median}\n{least} to {most}" if value.n > 1 else median
 
 
-def number(value: Interval) -> str:
-    """An estimate to one decimal and, on a line of its own, its interval if it has one."""
-    if not np.isfinite(value.estimate):
+def times(ratio: Contrast) -> str:
+    """A ratio of largest rates and, on a line of its own, its interval if it has one.
+
+    `≥` stands before the least that it can be, `~` before one that more rates could move either way.
+    """
+    if np.isnan(ratio.estimate):
         return "–"
-    estimate, *ends = (f"{round(end, 1) + 0.0:.1f}" for end in (value.estimate, value.low, value.high))
-    return (estimate + (f"\n[{', '.join(ends)}]" if value.bounded else "")).replace("-", "−")
+    ends = f"\n[{ratio.low:.1f}, {ratio.high:.1f}]" if ratio.difference.bounded else ""
+    return f"{'≥ ' * ratio.is_least}{'~ ' * ratio.is_open}{ratio.estimate:.1f}{ends}"
 
 
 def p_value(p: float) -> str:
