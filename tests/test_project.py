@@ -217,8 +217,9 @@ import zipfile
 
 def build_editable(folder, config_settings=None, metadata_directory=None):
     with zipfile.ZipFile(folder + "/bnlib-1-py3-none-any.whl", "w") as wheel:
-        for name in ("torch.py", "papermill.py", "bnlib-1.dist-info/RECORD"):
-            wheel.writestr(name, "")
+        wheel.writestr("bnlib-1.dist-info/RECORD", "")
+        for name in ("torch", "papermill"):  # as packages that are installed beside it
+            wheel.writestr(name + ".egg-info/PKG-INFO", "Metadata-Version: 2.1\\nName: " + name + "\\nVersion: 1")
         kind = ("Wheel-Version: 1.0", "Generator: stub", "Root-Is-Purelib: true", "Tag: py3-none-any")
         wheel.writestr("bnlib-1.dist-info/WHEEL", "\\n".join(kind))
         wheel.writestr("bnlib-1.dist-info/METADATA", "Metadata-Version: 2.1\\nName: bnlib\\nVersion: 1")
