@@ -132,9 +132,16 @@ class Results:
 
     def values(self, outcome: str, rate: float) -> pd.DataFrame:
         """The outcome of each run at a rate: a row for each seed, a column for each arm; NaN where a run has none."""
-        runs = self.runs[self.runs.learning_rate == rate]
-        table = runs.pivot(index="seed", columns="arm", values=outcome)
-        return table.reindex(index=list(self.seeds), columns=[arm.name for arm in self.study.arms])
+        return self._wide[rate][outcome]
+
+    @cached_property
+    def _wide(self) -> dict[float, pd.DataFrame]:
+        """At each rate all outcomes, one beside the other: to turn a table takes longer than what is done with it."""
+        arms = [arm.name for arm in self.study.arms]
+        named = self.runs.columns.drop(["arm", "seed", "learning_rate"])
+        at = {"index": list(self.seeds), "columns": pd.MultiIndex.from_product([named, arms])}
+        its = {rate: self.runs[self.runs.learning_rate == rate] for rate in self.rates}
+        return {rate: runs.pivot(index="seed", columns="arm", values=list(named)).reindex(**at) for rate, runs in its.items()}
 
     def learned(self, outcome: str, rate: float) -> pd.DataFrame:
         """The same of the runs that learned, NaN where one failed; of an outcome that is `early`, of all."""

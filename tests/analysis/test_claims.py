@@ -247,7 +247,7 @@ def test_table_holds_what_the_verdicts_rest_on():
 
 def test_claim_on_an_outcome_that_is_none_is_refused():
     with pytest.raises(ValueError, match="needs 'best_acuracy', which is no outcome"):
-        claims._parts(results_of(runs(gain=0.6)), [{"outcome": "best_acuracy", "wanted": "above", "rates": [0.001]}])
+        claims.judged._parts(results_of(runs(gain=0.6)), [{"outcome": "best_acuracy", "wanted": "above", "rates": [0.001]}])
 
 
 def test_every_claim_says_what_it_is_and_what_it_needs():
@@ -260,10 +260,10 @@ def test_verdict_of_the_committed_records_is_that_of_their_csv():
     folder = paths.ROOT / "reports/mnist/data"
     kept = records.load(folder)
     found = {study.name: contrasts.of(study, kept.epochs, kept.steps) for study in studies.load(folder)}
-    written = pd.read_csv(folder / "claims.csv", dtype={"claim": str}).drop_duplicates(["where", "seeds", "claim"])
     for where in claims.STUDY:
-        its = written[(written["where"] == where) & (written.seeds == "all")]
-        assert dict(zip(its.claim, its.verdict, strict=True)) == {c.number: c.verdict for c in claims.judge(found, where)}
+        for seeds, its in claims.halves(found).items():
+            judged = {claim.number: claim.verdict for claim in claims.judge(its, where)}
+            assert claims.verdicts(folder, where)[seeds] == judged, seeds
 
 
 def test_in_the_chain_all_claims_are_judged_by_the_replay():

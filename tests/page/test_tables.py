@@ -5,7 +5,7 @@ from bs4 import BeautifulSoup
 
 from bnlib.analysis import contrasts
 from bnlib.analysis.benchmark import Benchmark
-from bnlib.analysis.claims import judge
+from bnlib.analysis.claims import OPEN, judge
 from bnlib.analysis.original import replay as original
 from bnlib.analysis.results import Contrast
 from bnlib.analysis.statistics import Interval
@@ -197,9 +197,10 @@ def test_claims_table_has_a_verdict_at_each_rate(judged):
 
 
 def test_verdicts_of_other_runs_stand_side_by_side(judged):
-    head, *rows = cells(tables.sides({"all": judged, "0-7": judged[::-1][::-1]}))
+    by_all = {claim.number: claim.verdict for claim in judged}
+    head, *rows = cells(tables.sides(judged, {"all": by_all, "0-7": by_all | {"4": OPEN}}))
     assert head == ["claim", "all", "0-7"]
-    assert rows[4] == ["4. Higher test accuracy at every rate", "supported", "supported"]
+    assert rows[4] == ["4. Higher test accuracy at every rate", "supported", "not shown by these data"]
 
 
 def test_parts_of_a_claim_say_what_they_are_judged_by(judged):

@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import pandas as pd
-
 from bnlib.analysis import claims, contrasts
 from bnlib.experiment import records, studies
 from bnlib.experiment.study import Study
@@ -30,9 +28,7 @@ def save(folders: Sequence[Path], into: Path, took: Path, keep_time: bool) -> No
     instead = [each for each in results if each.study.combined and claims.ARM in {arm.name for arm in each.study.arms}]
     again = [contrasts.against(each, claims.ARM) for each in instead]
     contrasts.save([*results, *again], into)
-    halves = claims.halves(found)
-    judged = [claims.table(claims.judge(its, where), where, seeds) for where in claims.STUDY for seeds, its in halves.items()]
-    files.write_if_changed(into / "claims.csv", pd.concat(judged).to_csv(index=False, lineterminator="\n"))
+    claims.save(found, into)
     files.write_if_changed(into / "networks.csv", (folders[0] / "networks.csv").read_bytes())
     if keep_time:
         provenance.keep_time(made, took)

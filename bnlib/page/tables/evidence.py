@@ -103,16 +103,15 @@ def claims(judged: Sequence[Claim]) -> Table:
     return Table("claims", "", ["claim", *(f"at {rate_name(rate)}" for rate in rates), "verdict"], rows)
 
 
-def sides(judged: Mapping[str, Sequence[Claim]]) -> Table:
+def sides(judged: Sequence[Claim], verdicts: Mapping[str, Mapping[str, str]]) -> Table:
     """Verdicts side by side, a column each: of other seeds, or of other runs.
 
     Args:
-        judged: the same claims under each heading.
+        judged: the claims.
+        verdicts: under each heading, theirs by number.
     """
-    rows = [
-        [f"{its[0].number}. {its[0].name}", *(claim.verdict for claim in its)] for its in zip(*judged.values(), strict=True)
-    ]
-    return Table("sides", "The same claims by all seeds, and by other runs", ["claim", *judged], rows)
+    rows = [[f"{c.number}. {c.name}", *(its[c.number] for its in verdicts.values())] for c in judged]
+    return Table("sides", "The same claims by all seeds, and by other runs", ["claim", *verdicts], rows)
 
 
 def parts(claim: Claim) -> Table:

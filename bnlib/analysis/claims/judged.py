@@ -1,4 +1,4 @@
-"""The original's claims, each held against the contrasts: what has to be true for it, and the verdict that follows."""
+"""How claims are judged: what has to be true for each, held against the contrasts."""
 
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -8,7 +8,6 @@ from importlib import resources
 from typing import Any, Literal
 
 import numpy as np
-import pandas as pd
 
 from bnlib.analysis import contrasts, thresholds
 from bnlib.analysis.original import replay
@@ -18,7 +17,10 @@ from bnlib.experiment.config import CHAIN, rate_name
 from bnlib.experiment.outcomes import OUTCOMES
 
 Where = Literal["fresh", "chain"]
-STUDY = {"fresh": "learning_rate", "chain": "replay"}  # whose runs judge a claim that names none, or in the chain any
+STUDY: dict[Where, str] = {
+    "fresh": "learning_rate",
+    "chain": "replay",
+}  # whose runs judge a claim that names none, or in the chain any
 REFERENCE, ARM = "none", "batch"  # the arms that the original speaks of
 PUBLISHED = "published"  # the kind of contrast that the original printed
 CHANGES = (CHANGE, RANK_CHANGE, PUBLISHED)
@@ -227,24 +229,3 @@ def _text(results: Results, row: Contrast) -> str:
     else:
         text = f"{outcome.title(results.study.epochs)} at {rate_name(row.learning_rate)}"
     return f"{text}, by rank" if row.kind in (RANK, RANK_CHANGE) else text
-
-
-def table(claims: Sequence[Claim], where: Where = "fresh", seeds: str = "all") -> pd.DataFrame:
-    """Every part of every claim, a row each; accuracies as fractions, a largest rate as a ratio.
-
-    `where` and `seeds` say which runs judged.
-    """
-    rows: list[dict[str, Any]] = []
-    for claim in claims:
-        for part in claim.parts or (None,):
-            row: dict[str, Any] = {"claim": claim.number, "name": claim.name, "where": where, "seeds": seeds}
-            row |= {"verdict": claim.verdict}
-            if part:
-                c, limit = part.contrast, 1 if part.contrast.kind == REACH else 0
-                row |= {"way": part.way, "way_verdict": claim.ways[part.way], "rate": part.rate}
-                row |= {"rate_verdict": claim.at(part.rate)}
-                row |= {"part": part.text, "kind": c.kind, "wanted": f"{'above' if part.wanted > 0 else 'below'} {limit}"}
-                row |= {"estimate": c.estimate, "low": c.low, "high": c.high, "p": c.p, "p_claim": part.p_claim}
-                row |= {"n": c.n, "pairs": c.pairs, "met": part.met}
-            rows.append(row)
-    return pd.DataFrame(rows).astype({name: "Int64" for name in ("n", "pairs", "met") if any(name in row for row in rows)})
