@@ -17,10 +17,8 @@ from bnlib.experiment.config import CHAIN, rate_name
 from bnlib.experiment.outcomes import OUTCOMES
 
 Where = Literal["fresh", "chain"]
-STUDY: dict[Where, str] = {
-    "fresh": "learning_rate",
-    "chain": "replay",
-}  # whose runs judge a claim that names none, or in the chain any
+# Whose runs judge a claim that names none, or in the chain any.
+STUDY: dict[Where, str] = {"fresh": "learning_rate", "chain": "replay"}
 REFERENCE, ARM = "none", "batch"  # the arms that the original speaks of
 PUBLISHED = "published"  # the kind of contrast that the original printed
 CHANGES = (CHANGE, RANK_CHANGE, PUBLISHED)
