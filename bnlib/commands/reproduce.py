@@ -22,6 +22,7 @@ from bnlib.system import files, paths
 from bnlib.training import data as datasets
 
 TEMPLATE = "reproduction.md.j2"
+HERE = {cluster.VARIABLE: ""}  # a cluster's workers would give what they have done before
 COMPARED = ("processor", "instruction set", "accelerator", "torch")  # of what made a run, on the page
 
 
@@ -31,7 +32,9 @@ def reproduce() -> bool:
     Raises:
         UserError: there is no report on the data set, or it cannot be read; or as `run_all`.
     """
-    settings, dataset, _ = request.asked()
+    aside = " on this machine, not by the cluster" if cluster.address() else ""
+    with paths.variables(HERE):
+        settings, dataset, _ = request.asked()
     report, place = paths.report(dataset), paths.reproduction(dataset)
     kept = records.load(report / "data")
     runs, refused = records.taken(kept)
@@ -45,7 +48,7 @@ def reproduce() -> bool:
         device = environment.instead(absent, "All runs are done")
     asked = studies.joined(studies.studies(settings, dataset, device))
     count = len({str(config.changed) for study in asked for config in study.configs})
-    print(f"Doing {plural(count, 'run')} of {files.shown(report)} anew; {files.shown(place)} will have them", flush=True)
+    print(f"Doing {plural(count, 'run')} of {files.shown(report)} anew{aside}; {files.shown(place)} will have them", flush=True)
     anew = _anew(asked, dataset)
     made = records.join(records.collect(study.name, anew[study.name]) for study in asked)
     records.save(made, place)
@@ -71,8 +74,7 @@ def reproduce() -> bool:
 def _anew(asked: list[Study], dataset: str) -> dict[str, list[Run]]:
     """All runs of each study, from a store that no report uses."""
     data = datasets.load(dataset)
-    # Nor those of a cluster's workers, which would give them what they have done before.
-    with paths.variables({"BNLIB_CACHE": str(paths.cache() / "reproduction"), cluster.VARIABLE: ""}):
+    with paths.variables({"BNLIB_CACHE": str(paths.cache() / "reproduction"), **HERE}):
         done = iter(run_all([config for study in asked for config in study.configs], data, anew=True))
     return {study.name: [next(done) for _ in study.configs] for study in asked}
 

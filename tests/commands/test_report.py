@@ -15,7 +15,7 @@ from bs4 import BeautifulSoup
 from bnlib import UserError
 from bnlib.commands.notebook import execute
 from bnlib.commands.report import __main__ as command
-from bnlib.commands.report import request, steps
+from bnlib.commands.report import recompute, request, steps
 from bnlib.commands.report.steps import APART, Report
 from bnlib.experiment import records, settings, studies
 from bnlib.system import download, files, paths, stamps
@@ -616,6 +616,10 @@ def test_fall_back_is_said_on_the_terminal_and_on_the_page(made, monkeypatch, tm
         shutil.copytree(saved, executed)
     assert "WARNING: MNIST is neither in the data folder nor can it be downloaded" in capsys.readouterr().err
     assert "MNIST was not in the data folder and could not be downloaded" in page(tmp_path, "index").get_text()
+    # `make verify` makes the pages anew from what these say.
+    for reports, asked in ((tmp_path / "reports", "auto"), (made[0] / "reports", "digits")):
+        folder = reports / "digits"
+        assert recompute.Standing(folder, studies.load(folder / "data"), [], {}).settings.dataset == asked
 
 
 def stripes(folder) -> None:

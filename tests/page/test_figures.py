@@ -218,7 +218,7 @@ def test_run_that_fails_after_it_got_there_did_not_get_there():
 @pytest.mark.parametrize("arm", ["none", "batch"])
 def test_chain_draws_published_points_and_fresh_starts(arm):
     fresh = make_epochs({(arm, 0.005): {0: [(0.3, 0.9)] * 10}})
-    ax = figures.chain(chain(), fresh, arm, REPLAY, ax=figures.axes())
+    ax = figures.chain(original.beside(chain()), fresh, arm, REPLAY, ax=figures.axes())
     crosses = [line for line in ax.get_lines() if line.get_marker() == "x"]
     assert sum(len(line.get_xdata()) for line in crosses) == 30
     dotted = [line for line in ax.get_lines() if line.get_linestyle() == ":"]
@@ -228,13 +228,13 @@ def test_chain_draws_published_points_and_fresh_starts(arm):
 
 def test_chain_has_one_scale_for_every_arm_with_room_for_all_that_is_drawn():
     fresh = chain().assign(train_loss=lambda table: np.where((table.norm == "none") & (table.epoch == 1), 40.0, 0.5))
-    axes = [figures.chain(chain(), fresh, arm, REPLAY, ax=figures.axes()) for arm in ("none", "batch")]
+    axes = [figures.chain(original.beside(chain()), fresh, arm, REPLAY, ax=figures.axes()) for arm in ("none", "batch")]
     assert axes[0].get_ylim() == axes[1].get_ylim()
     assert axes[0].get_ylim()[1] > 40
 
 
 def test_chain_needs_no_fresh_starts():
-    ax = figures.chain(chain(), None, "batch", REPLAY, ax=figures.axes())
+    ax = figures.chain(original.beside(chain()), None, "batch", REPLAY, ax=figures.axes())
     assert [line for line in ax.get_lines() if line.get_linestyle() == ":"] == []
     assert ax.get_title() == "with batch norm"
 

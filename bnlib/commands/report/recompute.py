@@ -48,8 +48,7 @@ class Standing(NamedTuple):
     @property
     def _fell_back(self) -> bool:
         # That MNIST was asked for and not to be had stands nowhere but on the page; all that follows from it is compared.
-        index = self.folder / "index.html"
-        return index.is_file() and "MNIST was not in the data folder" in index.read_text(encoding="utf-8", errors="replace")
+        return _says(self.folder / "index.html", prose.said("no-mnist"))
 
     @property
     def versions(self) -> dict[str, str]:
@@ -146,9 +145,11 @@ def shown(standing: Standing, data: Data, anew: Path) -> Iterator[tuple[str, str
 def shows_images(standing: Standing, data: Data) -> bool:
     """Whether the data set's images are here, and were where the pages were made."""
     told = prose.said("no-images", dataset=standing.dataset).strip("*")
-    return data.here and not any(
-        told in page.read_text(encoding="utf-8", errors="replace") for page in standing.folder.glob("*.html")
-    )
+    return data.here and not any(_says(page, told) for page in standing.folder.glob("*.html"))
+
+
+def _says(page: Path, words: str) -> bool:
+    return page.is_file() and words in page.read_text(encoding="utf-8", errors="replace")
 
 
 def _names(folder: Path, pattern: str) -> list[str]:

@@ -14,17 +14,17 @@ from bnlib.page.style import INK, isolated, looks
 
 
 @isolated()
-def chain(chain_epochs: pd.DataFrame, fresh_epochs: pd.DataFrame | None, arm: str, study: Study, ax: Axes) -> Axes:
+def chain(table: pd.DataFrame, fresh_epochs: pd.DataFrame | None, arm: str, study: Study, ax: Axes) -> Axes:
     """One arm's training loss along the chain: published points over our band, and fresh starts where we have them.
 
     The scale is the same for every arm.
 
     Args:
-        chain_epochs: records of the replay.
+        table: as `replay.beside` makes it.
         fresh_epochs: records of runs that start afresh at each rate, if there are any.
         study: the replay.
     """
-    look, table, given, told = looks(study)[arm], replay.beside(chain_epochs), int(chain_epochs.epoch.max()), []
+    look, given, told = looks(study)[arm], study.epochs, []
     for position, rate in enumerate(CHAIN):
         rows = table[(table.norm == arm) & (table.learning_rate == rate)]
         x, before = position * given + rows.epoch, position * given

@@ -156,16 +156,15 @@ def failed(results: Results, ax: Axes) -> Axes:
 
 
 @isolated()
-def reach(results: Results, epochs: pd.DataFrame, ax: Axes) -> Axes:
+def reach(results: Results, table: pd.DataFrame, ax: Axes) -> Axes:
     """The largest usable rate of each arm, the median over seeds, against how far from its best accuracy it may be.
 
     Steps are those of the rates that were tried. A thin line is of what the same runs were after an earlier epoch.
 
     Args:
-        epochs: records that hold the study.
+        table: as `thresholds.reach` makes it.
     """
     arms, told, ends = looks(results.study), [], {}
-    table = thresholds.reach(results.study, epochs)
     for arm, look in arms.items():
         for epoch, its in table[table.arm == arm].groupby("epoch"):
             middle = its.groupby("margin").largest.median()

@@ -4,7 +4,8 @@ Tensors are in memory as PyTorch's channels last has them, (B, rows, columns, ch
 """
 
 from bnlib.training.loops.cuda.convolutions import CONVOLVE, CONVOLVE_GRADIENT, FIRST, FIRST_GRADIENT
-from bnlib.training.loops.cuda.others import FOLD, FOLD_GRADIENT, POOL, POOL_GRADIENT
+from bnlib.training.loops.cuda.folding import FOLD, FOLD_GRADIENT
+from bnlib.training.loops.cuda.pooling import POOL, POOL_GRADIENT
 
 # Images are of 28 x 28 pixels, seen through windows of 3 x 3 with a margin of zeros; a window has its nine pixels and a 1.
 COMMON = """
