@@ -13,7 +13,7 @@ from bnlib.experiment.outcomes import per_run
 from bnlib.experiment.study import Study
 
 USABLE = 0.01  # a rate is usable where test accuracy is within a percentage point of the arm's best
-OTHERS = (0.005, 0.02)  # other such margins, to see how much hangs on that one
+OTHERS = (0.0025, 0.005, 0.02)  # other such margins, to see how much hangs on that one
 MARGINS = (0.0025, 0.005, 0.01, 0.02, 0.05)  # and more, from strict to lenient
 SURVIVED = "largest_rate_survived"  # how contrasts call the largest rate that runs survive
 

@@ -252,6 +252,7 @@ def looked(looks: dict = LOOKS, run: pd.DataFrame = RUN, **changed) -> pd.DataFr
         ("dead_relu3", 0.5),
         ("dead_most", 0.75),
         ("settled", np.nan),  # three classes at its end
+        ("dead_for_good", np.nan),  # some channels of each layer are not
         ("first_loss", 3 / 2),
         ("first_step", 0.8),
         ("loss_range", (1 * 2 * 8) ** (1 / 3)),
@@ -282,6 +283,12 @@ def test_every_outcome_of_probes_has_a_test():
 def test_run_is_settled_from_the_first_look_on_after_which_all_see_one_class():
     for classes, step in (((1, 1, 1), 1), ((10, 1, 1), 2), ((1, 2, 1), 10)):
         assert looked(LOOKS | {("classes", "", ""): classes}).settled.tolist() == [step]
+
+
+def test_layer_is_dead_for_good_from_the_first_look_on_after_which_all_of_one_always_is():
+    for relu2, relu3, step in (((1, 1, 1), (0, 0, 0), 1), ((1, 0.9, 1), (0, 0, 0), 10), ((0, 1, 0.9), (0, 0, 1), 2)):
+        dead = {("dead", "relu2", ""): relu2, ("dead", "relu3", ""): relu3}
+        assert looked(LOOKS | dead).dead_for_good.tolist() == [step]
 
 
 def test_of_a_run_that_failed_the_first_step_and_what_is_dead_are_told_and_no_more():

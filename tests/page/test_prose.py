@@ -72,7 +72,7 @@ def look(after: dict[str, float], lost: int, dead: float = 1) -> dict:
             ("dead", "relu2", ""): {"none": [dead] * 8, "batch": [0.0] * 8},
         },
     )
-    names = ("first_loss", "first_step", "dead_most", "settled")
+    names = ("first_loss", "first_step", "dead_most", "settled", "dead_for_good")
     assert set(names) <= set(SEEN)
     return {"inside": results_of(epochs, steps, outcomes=names, probes=("dead",))}
 
@@ -128,8 +128,8 @@ def test_answer_says_what_is_bought_at_the_best_rate():
     assert "faster, and ends less accurate." in answer(gain={0.001: -0.01, 0.01: 0.01})[0]
     assert "it ends more accurate, and no gain in speed" in answer(gain={0.001: 0.01, 0.01: 0.01}, faster=0.0)[0]
     assert "it ends less accurate, and no gain in speed" in answer(gain={0.001: -0.01, 0.01: 0.01}, faster=0.0)[0]
-    assert "; at the best rate, 0.001, no gain was seen." in answer(gain={0.001: -0.0001, 0.01: 0.01}, faster=0.0)[0]
-    assert "far less sensitive" in answer(gain=small)[0]
+    assert "; at 0.001, the best of 2 rates, no gain was seen." in answer(gain={0.001: -0.0001, 0.01: 0.01}, faster=0.0)[0]
+    assert "makes this network less sensitive" in answer(gain=small)[0]
     assert "not shown" in answer(gain=small, usable=False)[0]
 
 

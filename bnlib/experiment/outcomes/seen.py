@@ -37,15 +37,28 @@ def _dead(layer: str) -> Callable[[pd.DataFrame], float]:
     return lambda run: run["dead", layer, ""].iloc[-1]
 
 
+def _dead_share(run: pd.DataFrame) -> pd.Series:
+    """Of the layer that has lost the most, at each look."""
+    return run.loc[:, [column for column in run if column[0] == "dead"]].max(axis=1)
+
+
 def _dead_most(run: pd.DataFrame) -> float:
-    return float(run.loc[:, [column for column in run if column[0] == "dead"]].iloc[-1].max())
+    return float(_dead_share(run).iloc[-1])
+
+
+def _for_good(holds: pd.Series) -> float:
+    """The first look from which on something holds at every look."""
+    without = np.flatnonzero(~holds)
+    after = without[-1] + 1 if len(without) else 0
+    return holds.index[after] if after < len(holds) else np.nan
 
 
 def _settled(run: pd.DataFrame) -> float:
-    """The first look from which on all see a single class."""
-    several = np.flatnonzero(run["classes", "", ""] != 1)
-    after = several[-1] + 1 if len(several) else 0
-    return run.index[after] if after < len(run) else np.nan
+    return _for_good(run["classes", "", ""] == 1)
+
+
+def _dead_for_good(run: pd.DataFrame) -> float:
+    return _for_good(_dead_share(run) == 1)
 
 
 def _first_step(layer: str) -> Callable[[pd.DataFrame], float]:
@@ -66,6 +79,7 @@ SEEN = {
     "dead_relu3": Outcome("dead units of linear1 after epoch 1", "share", "", False, seen=_dead("relu3")),
     "dead_most": Outcome("dead share of a layer, the largest", "share", "", False, seen=_dead_most),
     "settled": Outcome("steps until one class is predicted for good", "steps", "", True, seen=_settled),
+    "dead_for_good": Outcome("steps until a whole layer is dead for good", "steps", "", True, seen=_dead_for_good),
     "first_loss": Outcome("loss after the first step over that before", "ratio", "", False, seen=_step_of_loss, early=True),
     "first_step": Outcome(
         "size of linear1's first step over its own", "ratio", "", False, seen=_first_step("linear1"), early=True
@@ -103,4 +117,4 @@ SEEN = {
     },
 }
 # What is told of a run that failed, too; of the rest nothing: a constant has no gradient to speak of.
-OF_FAILED = ("dead_relu1", "dead_relu2", "dead_relu3", "dead_most", "settled", "first_loss", "first_step")
+OF_FAILED = ("dead_relu1", "dead_relu2", "dead_relu3", "dead_most", "settled", "dead_for_good", "first_loss", "first_step")

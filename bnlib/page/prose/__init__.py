@@ -26,7 +26,7 @@ __all__ = ["command", "filled", "load_ipython_extension", "said"]
 
 FILTERS = {
     **{"rate": rate_name, "rounded": words.rounded, "percent": "{:.0%}".format, "slug": words.slug, "capital": words.capital},
-    **{"amount": words.amount, "estimate": words.estimate, "ends": words.ends},
+    **{"amount": words.amount, "estimate": words.estimate, "ends": words.ends, "listing": words.listing},
     "decimals": lambda value, digits: f"{value:.{digits}f}".replace("-", "−"),
 }
 SAYS = PHRASES | {
